@@ -1,0 +1,1 @@
+"""Tunesmith: supervised fine-tuning that proves what it does."""
