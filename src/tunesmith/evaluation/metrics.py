@@ -1,0 +1,229 @@
+"""The metrics: each a function with a name and a version, chosen by name or guessed from the references and said aloud.
+
+The decision: a metric turns items into `columns` [n, k], and the sums of the columns into a value. A number therefore
+never depends on how the items were batched, and every metric gets its interval from the same few lines. Whoever changes
+what a metric counts raises its version.
+"""
+
+import difflib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tunesmith.errors import UsageError
+from tunesmith.evaluation import classes, parsing
+from tunesmith.evaluation.intervals import Array, Value, bootstrap, wilson
+from tunesmith.evaluation.item import Item
+from tunesmith.evaluation.parsing import NotJson
+
+
+def share(sums: Array) -> Array:
+    """The first sum by the second; nan where the second is 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        quotient: Array = sums[..., 0] / sums[..., 1]
+    return quotient
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One way to score items. `proportion` says that each item counts 0 or 1, so Wilson's interval applies."""
+
+    name: str
+    version: int
+    says: str
+    columns: Callable[[Sequence[Item]], Array]
+    value: Value = share
+    proportion: bool = False
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A metric's value with its 95 % interval and the number of items behind it."""
+
+    value: float
+    low: float
+    high: float
+    items: int
+
+    def as_dict(self) -> dict[str, float | int]:
+        """`{value, low, high, items}`."""
+        return {"value": self.value, "low": self.low, "high": self.high, "items": self.items}
+
+
+def score(metric: Metric, items: Sequence[Item]) -> Score:
+    """The metric over all items; Wilson's interval for proportions, a bootstrap for the rest.
+
+    Raises:
+        UsageError: no items, or items without what the metric needs.
+    """
+    if not items:
+        raise UsageError(f"{metric.name}: there are no items to score.")
+    columns = metric.columns(items)
+    value = float(metric.value(columns.sum(0)))
+    if math.isnan(value):
+        raise UsageError(f"{metric.name}: the items lack what it needs ({metric.says}).")
+    if metric.proportion:
+        low, high = wilson(round(columns[:, 0].sum()), len(items))
+    else:
+        low, high = bootstrap(columns, metric.value)
+    return Score(value, low, high, len(items))
+
+
+def item_scores(metrics: Sequence[Metric], items: Sequence[Item]) -> list[dict[str, float]]:
+    """For each item the metrics that have a meaning for one item alone."""
+    tables = {metric.name: metric.value(metric.columns(items)) for metric in metrics if metric.value in _SINGLE}
+    return [{name: float(values[row]) for name, values in tables.items()} for row in range(len(items))]
+
+
+def _mean(of_item: Callable[[Item], float]) -> Callable[[Sequence[Item]], Array]:
+    def columns(items: Sequence[Item]) -> Array:
+        return np.array([(of_item(item), 1.0) for item in items], dtype=np.float64).reshape(-1, 2)
+
+    return columns
+
+
+def _exact(item: Item) -> float:
+    return item.answer.strip() == item.reference.strip()
+
+
+def _accuracy(items: Sequence[Item]) -> Array:
+    labels = {item.reference.strip() for item in items}
+    return _mean(lambda item: parsing.label(item.answer, labels) == item.reference.strip())(items)
+
+
+def _token_f1(item: Item) -> float:
+    answer, reference = parsing.words(item.answer), parsing.words(item.reference)
+    if not answer or not reference:
+        return answer == reference
+    return 2 * (answer & reference).total() / (answer.total() + reference.total())
+
+
+def _json(text: str) -> Any:
+    try:
+        return parsing.json_value(text)
+    except NotJson:
+        return NotJson
+
+
+def _json_match(item: Item) -> float:
+    answer = _json(item.answer)
+    return answer is not NotJson and parsing.same_json(answer, _json(item.reference))
+
+
+def _json_fields(items: Sequence[Item]) -> Array:
+    return np.array([_fields(_json(item.answer), _json(item.reference)) for item in items], dtype=np.float64)
+
+
+def _fields(answer: Any, reference: Any) -> tuple[int, int]:
+    if not isinstance(reference, dict):
+        return 0, 0
+    given = answer if isinstance(answer, dict) else {}
+    return sum(key in given and parsing.same_json(given[key], reference[key]) for key in reference), len(reference)
+
+
+def _number(item: Item) -> float:
+    wanted = parsing.marked_number(item.reference)
+    if wanted is not None:
+        return parsing.marked_number(item.answer) == wanted
+    wanted = parsing.last_number(item.reference)
+    return wanted is not None and parsing.last_number(item.answer) == wanted
+
+
+def _ends_with_number(item: Item) -> float:
+    last = item.answer.rstrip().rpartition("\n")[2]
+    return item.finished and parsing.MARKED_NUMBER.fullmatch(last.strip()) is not None
+
+
+def _likelihood(per: Callable[[Item], float]) -> Callable[[Sequence[Item]], Array]:
+    def columns(items: Sequence[Item]) -> Array:
+        return np.array([(item.nats, per(item)) for item in items], dtype=np.float64).reshape(-1, 2)
+
+    return columns
+
+
+def _perplexity(sums: Array) -> Array:
+    raised: Array = np.exp(share(sums))
+    return raised
+
+
+def _proportion(name: str, says: str, of_item: Callable[[Item], float]) -> Metric:
+    return Metric(name, 1, says, _mean(of_item), proportion=True)
+
+
+def _of_classes(part: classes.Part, average: classes.Average) -> Metric:
+    says = f"{part} over the labels among the references, {average} average"
+    return Metric(f"{part}_{average}", 1, says, classes.counts, classes.averaged(part, average))
+
+
+_LISTED = (
+    _proportion("exact_match", "the answer is the reference, outer white space aside", _exact),
+    Metric("accuracy", 1, "the answer names the reference's label and no other", _accuracy, proportion=True),
+    *(_of_classes(part, average) for part in ("precision", "recall", "f1") for average in ("macro", "micro")),
+    Metric("token_f1", 1, "overlap of words with the reference, as SQuAD counts it", _mean(_token_f1)),
+    _proportion("json_valid", "the whole answer is one JSON value", lambda item: _json(item.answer) is not NotJson),
+    _proportion("json_match", "the answer is JSON equal to the reference", _json_match),
+    Metric("json_fields", 1, "share of the reference's top-level fields that the answer has right", _json_fields),
+    _proportion("numeric_answer", "the number after `####`, or the last one, is the reference's", _number),
+    _proportion("numeric_form", "the answer ends with a line `#### number` and stops", _ends_with_number),
+    _proportion("ends_properly", "the answer stopped by the template's end token", lambda item: item.finished),
+    Metric(
+        "loss", 1, "nats per token of the reference", _likelihood(lambda item: item.targets), higher_is_better=False
+    ),
+    Metric(
+        "perplexity",
+        1,
+        "exp of the loss per token of the reference",
+        _likelihood(lambda item: item.targets),
+        _perplexity,
+        higher_is_better=False,
+    ),
+    Metric(
+        "bits_per_byte",
+        1,
+        "loss of the reference in bits, per byte of its text; comparable between tokenizers",
+        _likelihood(lambda item: math.log(2) * len(item.reference.encode())),
+        higher_is_better=False,
+    ),
+)
+
+_SINGLE: tuple[Value, ...] = (share, _perplexity)
+METRICS = {metric.name: metric for metric in _LISTED}
+
+
+def named(names: Sequence[str]) -> list[Metric]:
+    """The metrics of these names, in their order.
+
+    Raises:
+        UsageError: a name that is not known; says which ones are.
+    """
+    for name in names:
+        if name not in METRICS:
+            close = difflib.get_close_matches(name, METRICS, n=1)
+            hint = f"Did you mean {close[0]}? " if close else ""
+            raise UsageError(f"There is no metric {name!r}. {hint}Known: {', '.join(METRICS)}.")
+    return [METRICS[name] for name in dict.fromkeys(names)]
+
+
+def guessed(references: Sequence[str]) -> tuple[list[Metric], str]:
+    """The metrics that suit these references, the deciding one first, and a sentence that says why."""
+    task, why = _task(references)
+    return named([*task, "ends_properly", "loss", "perplexity", "bits_per_byte"]), why
+
+
+def _task(references: Sequence[str]) -> tuple[list[str], str]:
+    texts = [text.strip() for text in references]
+    if all(isinstance(_json(text), dict) for text in texts):
+        return ["json_match", "json_fields", "json_valid", "exact_match"], "every reference is a JSON object"
+    if all(parsing.marked_number(text) is not None for text in texts):
+        return ["numeric_answer", "numeric_form"], "every reference ends in `#### number`"
+    labels = set(texts)
+    # Labels come back: a set nearly as large as the references is a list of answers, not of classes.
+    if 1 < len(labels) <= len(texts) / 2 and max(map(len, labels)) <= 60 and not any("\n" in text for text in labels):
+        return ["accuracy", "f1_macro", "exact_match"], f"the references are {len(labels)} labels that come back"
+    if max(map(len, texts)) <= 100:
+        return ["exact_match", "token_f1"], "the references are short texts"
+    return ["token_f1"], "the references are free text"
