@@ -1,0 +1,170 @@
+"""Attention over a forest, as a function that transformers models call through their attention interface.
+
+The decision: a token sees its own segment's beginning and everything above it. In depth-first order all tokens below
+a segment stand in one range after it, so a forest of S segments with I inner ones needs S causal products and I full
+ones, whatever its shape; no T×T mask exists. The parts meet by their log-sum-exp (FlashAttention-2's identity, Dao,
+2023, https://arxiv.org/abs/2307.08691), in the backward too: with the merged output and log-sum-exp, each part's
+flash backward gives exactly its share of the gradient. What the kernel cannot do (windows, soft-capping, sinks,
+dropout, unequal head sizes) goes through plain differentiable operations, segment by segment.
+
+Letters: H heads, G key/value heads, T tokens, D head size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+
+from tunesmith.batches.batch import Batch
+
+NAME = "tunesmith"
+"""What models are told to use (`attn_implementation`)."""
+
+_forward_kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_backward_kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+
+
+@dataclass(frozen=True, slots=True)
+class Below:
+    """One segment `start:end`, the end of all tokens below it, and the ranges above it."""
+
+    start: int
+    end: int
+    subtree_end: int
+    ancestors: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What attention needs to know of a Batch."""
+
+    segments: tuple[Below, ...]
+    position: Tensor  # [T]
+
+    @classmethod
+    def of(cls, batch: Batch, device: torch.device | str = "cpu") -> "Layout":
+        """The layout of a batch, with its tensors on `device`."""
+        segments = tuple(Below(s.start, s.end, int(batch.subtree_end[s.start]), s.ancestors) for s in batch.segments)
+        return cls(segments, torch.from_numpy(batch.position).to(device))
+
+
+class _Flash(torch.autograd.Function):
+    """Plain softmax attention over the forest by the CPU's flash kernel; shapes [1, H, T, D] with G = H."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, scaling: float, segments: Sequence[Below]) -> Tensor:
+        out = torch.empty_like(q)
+        lse = q.new_empty(q.shape[:3], dtype=torch.float32)
+        for s in segments:
+            own = slice(s.start, s.end)
+            part = _forward_kernel(q[:, :, own], k[:, :, own], v[:, :, own], 0.0, True, scale=scaling)
+            out[:, :, own], lse[:, :, own] = part[0], part[1]
+        # Roots first or last makes no difference to the sum; flat order keeps the rounding a function of the batch.
+        for s in segments:
+            if s.subtree_end > s.end:
+                below = slice(s.end, s.subtree_end)
+                over = slice(s.start, s.end)
+                part = _forward_kernel(q[:, :, below], k[:, :, over], v[:, :, over], 0.0, False, scale=scaling)
+                _merge(out[:, :, below], lse[:, :, below], part[0], part[1])
+        ctx.save_for_backward(q, k, v, out, lse)
+        ctx.scaling, ctx.segments = scaling, segments
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, out, lse = ctx.saved_tensors
+        grad = grads[0]
+        dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+        for s in ctx.segments:
+            own = slice(s.start, s.end)
+            dq[:, :, own], dk[:, :, own], dv[:, :, own] = _backward_kernel(
+                grad[:, :, own], q[:, :, own], k[:, :, own], v[:, :, own], out[:, :, own], lse[:, :, own],
+                0.0, True, scale=ctx.scaling,
+            )  # fmt: skip
+        for s in ctx.segments:
+            if s.subtree_end > s.end:
+                below, over = slice(s.end, s.subtree_end), slice(s.start, s.end)
+                parts = _backward_kernel(
+                    grad[:, :, below], q[:, :, below], k[:, :, over], v[:, :, over], out[:, :, below],
+                    lse[:, :, below], 0.0, False, scale=ctx.scaling,
+                )  # fmt: skip
+                dq[:, :, below] += parts[0]
+                dk[:, :, over] += parts[1]
+                dv[:, :, over] += parts[2]
+        return dq, dk, dv, None, None
+
+
+def _merge(out: Tensor, lse: Tensor, more: Tensor, more_lse: Tensor) -> None:
+    """Add a second part of the keys to `out` and `lse`, in place."""
+    both = torch.logaddexp(lse, more_lse)
+    out.mul_((lse - both).exp_().unsqueeze(-1)).add_(more * (more_lse - both).exp_().unsqueeze(-1))
+    lse.copy_(both)
+
+
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, allowed: Tensor, *, scaling: float, softcap: float | None, sinks: Tensor | None
+) -> Tensor:
+    """Attention by plain operations: q [H, Q, D], k and v [G, K, D], allowed [Q, K] → [H, Q, Dv].
+
+    Sinks (gpt-oss) take part in the softmax and carry no value; the soft cap (Gemma 2) stands before the mask.
+    """
+    groups = q.shape[0] // k.shape[0]
+    if groups > 1:
+        k, v = k.repeat_interleave(groups, 0), v.repeat_interleave(groups, 0)
+    scores = torch.matmul(q, k.transpose(1, 2)) * scaling
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
+    scores = scores.masked_fill(~allowed, float("-inf"))
+    if sinks is not None:
+        scores = torch.cat([scores, sinks.reshape(-1, 1, 1).expand(-1, scores.shape[1], 1)], dim=-1)
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype)
+    return torch.matmul(weights[..., : k.shape[1]], v)
+
+
+def _by_segment(q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | None, **how: Any) -> Tensor:
+    """Attention of every segment over its ancestors and itself; q [H, T, D] → [H, T, Dv]."""
+    outs = []
+    for s in layout.segments:
+        seen = [*s.ancestors, (s.start, s.end)]
+        keys = torch.cat([k[:, a:b] for a, b in seen], dim=1) if s.ancestors else k[:, s.start : s.end]
+        values = torch.cat([v[:, a:b] for a, b in seen], dim=1) if s.ancestors else v[:, s.start : s.end]
+        # Along a path the positions are 0, 1, 2…, so the last key of the path stands at the depth of the last query.
+        at_key = torch.arange(keys.shape[1], device=q.device)
+        at_query = at_key[keys.shape[1] - (s.end - s.start) :]
+        allowed = at_key[None] <= at_query[:, None]
+        if window is not None:
+            allowed &= at_key[None] > at_query[:, None] - window
+        outs.append(attend(q[:, s.start : s.end], keys, values, allowed, **how))
+    return torch.cat(outs, dim=1)
+
+
+def forest_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **given: Any
+) -> tuple[Tensor, None]:
+    """What a transformers model calls: query [1, H, T, D], key and value [1, G, T, D] → [1, T, H, D].
+
+    `given["forest"]` is the Layout that the caller of the model handed in; a model that loses it fails the probe.
+    """
+    layout: Layout = given["forest"]
+    scaling = given.get("scaling")
+    scaling = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
+    window, softcap, sinks = given.get("sliding_window"), given.get("softcap"), given.get("s_aux")
+    longest = int(max(s.end - s.start + sum(b - a for a, b in s.ancestors) for s in layout.segments))
+    if window is not None and longest <= window:
+        window = None
+    plain = window is None and softcap is None and sinks is None and query.device.type == "cpu"
+    if plain and query.shape[-1] == value.shape[-1]:
+        groups = query.shape[1] // key.shape[1]
+        if groups > 1:
+            key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+        out = _Flash.apply(query, key, value, scaling, layout.segments)  # type: ignore[no-untyped-call]
+    else:
+        how = {"scaling": scaling, "softcap": softcap, "sinks": sinks}
+        out = _by_segment(query[0], key[0], value[0], layout, window, **how)[None]
+    return out.transpose(1, 2), None
+
+
+AttentionInterface.register(NAME, forest_attention)
