@@ -1,0 +1,108 @@
+"""metrics.jsonl: what was measured, one JSON object a line, step by step.
+
+The decision: the journal is a file of bytes with a length. A checkpoint remembers the length, and a resumed run cuts
+the file back to it, so the finished journal is that of a run never interrupted. JSON has no NaN: a number that is not
+finite is written as null and named under `not_finite` ({"loss": null, "not_finite": {"loss": "inf"}}), so every
+reader of JSON can read the file and nothing is lost.
+
+Keys of a step: `step` (completed updates, from 1), `loss`, `learning_rate`, `grad_norm`, and for this step alone
+`tokens` (of the data), `computed_tokens`, `supervised_tokens`, `seconds`; `validation_loss` and metrics where measured.
+"""
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+from pydantic import JsonValue
+
+from tunesmith.errors import CheckpointError, TrainingError
+from tunesmith.training import durable
+
+
+class Journal:
+    """A journal open for appending; made when absent. What an interrupted run left stays until `cut`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("ab", buffering=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def length(self) -> int:
+        """Bytes written so far: what a checkpoint remembers."""
+        return self._file.tell()
+
+    def append(self, entry: Mapping[str, JsonValue]) -> None:
+        """`entry` is the next line, and visible to other processes at once.
+
+        Raises:
+            TrainingError: the disk refused.
+        """
+        try:
+            durable.write_all(self._file, orjson.dumps(_finite(entry), option=orjson.OPT_APPEND_NEWLINE))
+        except OSError as error:
+            raise TrainingError(f"{self.path}: cannot be written: {durable.cause(error)}, then resume.") from error
+
+    def sync(self) -> int:
+        """Every line so far is on the disk; returns `length`."""
+        os.fsync(self._file.fileno())
+        return self.length
+
+    def cut(self, length: int) -> None:
+        """The journal ends after its first `length` bytes, as it did at the checkpoint.
+
+        Raises:
+            CheckpointError: the file does not have a line that ends there.
+        """
+        if length > self.length or (length and self._byte(length - 1) != b"\n"):
+            raise CheckpointError(
+                f"{self.path}: no line ends at byte {length}, where the checkpoint says one did; the file has "
+                f"{self.length} bytes. It was altered since. Restore it, or start a new run."
+            )
+        self._file.truncate(length)
+        self._file.seek(length)
+        self.sync()
+
+    def close(self) -> None:
+        """The file is closed; nothing can be appended any more."""
+        self._file.close()
+
+    def _byte(self, position: int) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(position)
+            return file.read(1)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The entries of a journal in order; a last line that a crash left unfinished is not among them.
+
+    Raises:
+        CheckpointError: another line is not a JSON object.
+    """
+    entries = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            entry = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            entry = None
+        if not isinstance(entry, dict):
+            raise CheckpointError(f"{path}:{number}: this line is not a JSON object; the journal was altered.")
+        entries.append(entry)
+    return entries
+
+
+def _finite(entry: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """`entry` with a note on every top-level number that orjson writes as null because JSON cannot hold it."""
+    notes: dict[str, JsonValue] = {
+        key: str(value) for key, value in entry.items() if isinstance(value, float) and not math.isfinite(value)
+    }
+    return {**entry, "not_finite": notes} if notes else dict(entry)
