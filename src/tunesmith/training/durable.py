@@ -61,6 +61,7 @@ def write_text(path: Path, text: str) -> None:
         partial.replace(path)
         sync_folder(path.parent)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise TrainingError(
             f"{path}: cannot be written: {cause(error)}, and go on from the last checkpoint."
         ) from error
