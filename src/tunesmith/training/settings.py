@@ -29,7 +29,7 @@ class Sgd(Settings):
 class ValidationSettings(Settings):
     """When the validation set is read, which number chooses the best checkpoint, and when to give up."""
 
-    every: int | Literal["epoch"] = "epoch"
+    every: Annotated[int, Field(ge=1)] | Literal["epoch"] = "epoch"
     """Every so many steps, or at the end of each epoch."""
     metric: str = "validation_loss"
     """The number that chooses the best checkpoint."""
@@ -73,7 +73,7 @@ class TrainingSettings(Settings):
 class CheckpointSettings(Settings):
     """How often a run can be resumed from, and how much is kept."""
 
-    every: int | Literal["epoch"] | None = None
+    every: Annotated[int, Field(ge=1)] | Literal["epoch"] | None = None
     """Every so many steps. Default: at each validation, and often enough to lose at most some minutes."""
     keep: int = Field(default=1, ge=1)
     """How many of the newest checkpoints stay; the best is kept besides."""

@@ -1,0 +1,44 @@
+"""`tunesmith train`: from a recipe or a data file to a run folder, or on from where a run stopped."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tunesmith.errors import UsageError
+
+AUTO = "auto"
+
+
+def train(
+    source: Annotated[str | None, typer.Argument(metavar="[RECIPE.yaml|DATA]", show_default=False)] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[key=value]...", show_default=False)] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="RUN|auto", help="Continue a run folder; auto: continue when there is one, else start."),
+    ] = None,
+    accept: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A difference to the interrupted run that is wanted.")
+    ] = None,
+) -> None:
+    """Train a model; prints the run folder.
+
+    The shortest form is `tunesmith train examples.jsonl`. Every setting is reached by key=value
+    (`training.epochs=3`); `tunesmith recipe schema` lists them.
+    """
+    changes = list(overrides or ())
+    if source is not None and "=" in source and not Path(source).exists():
+        source, changes = None, [source, *changes]
+    if resume is not None and resume != AUTO:
+        if source is not None or changes:
+            raise UsageError("--resume RUN continues with the run's own recipe. Leave recipe and settings out.")
+        from tunesmith.run.train import resume as resume_run
+
+        print(resume_run(Path(resume), accept or ()).folder)
+        return
+    if source is None and not changes:
+        raise UsageError("nothing to train on. Name a recipe or a data file: `tunesmith train examples.jsonl`.")
+    from tunesmith.recipe import load_recipe
+    from tunesmith.run.train import train as train_run
+
+    print(train_run(load_recipe(source, changes), resume=AUTO if resume else "never").folder)
