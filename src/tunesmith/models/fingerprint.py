@@ -1,0 +1,71 @@
+"""What identifies a model: its weights by value, and with them the files that change what it computes or reads.
+
+The decision: hash values, not files. Two folders with the same tensors have the same `weights_sha256` however the
+tensors are spread over files, so a copy, a re-sharded upload and a conversion made twice are recognised as one.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from tunesmith.errors import ModelError
+
+MEANING = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "adapter_config.json")
+"""Files beside the weights that change what a model computes or reads."""
+
+_CHUNK = 1 << 22
+
+
+def weights_sha256(folder: Path) -> str:
+    """SHA-256 (hex) over all tensors of the safetensors files in `folder`, in order of their names.
+
+    For each tensor, in byte order of its UTF-8 name: the name, one NUL byte; the dtype as safetensors writes it
+    (`F32`, `BF16`, …), one NUL byte; the shape in decimal, joined by commas, one NUL byte; then its values,
+    little-endian, row-major, exactly as they stand in the file. Anyone can recompute it from that sentence and
+    https://github.com/huggingface/safetensors#format.
+
+    Raises:
+        ModelError: there is no safetensors file, or one has a broken header.
+    """
+    tensors = sorted(
+        (name.encode(), file, info) for file in sorted(folder.glob("*.safetensors")) for name, info in _tensors(file)
+    )
+    if not tensors:
+        raise ModelError(f"{folder}: holds no safetensors weights.")
+    digest = hashlib.sha256()
+    for name, file, (dtype, shape, start, end) in tensors:
+        digest.update(b"\0".join([name, dtype.encode(), ",".join(map(str, shape)).encode(), b""]))
+        with file.open("rb") as stream:
+            stream.seek(start)
+            for offset in range(start, end, _CHUNK):
+                digest.update(stream.read(min(_CHUNK, end - offset)))
+    return digest.hexdigest()
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 (hex) of a model: its `weights_sha256` and the files beside it that give the weights their meaning."""
+    lines = [f"weights {weights_sha256(folder)}"]
+    lines += [f"{name} {file_sha256(folder / name)}" for name in MEANING if (folder / name).is_file()]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _tensors(file: Path) -> Iterator[tuple[str, tuple[str, tuple[int, ...], int, int]]]:
+    """(name, (dtype, shape, first byte, byte after the last)) of each tensor in a safetensors file."""
+    try:
+        with file.open("rb") as stream:
+            (size,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(size))
+        for name, info in header.items():
+            if name != "__metadata__":
+                start, end = (8 + size + offset for offset in info["data_offsets"])
+                yield name, (info["dtype"], tuple(info["shape"]), start, end)
+    except (struct.error, ValueError, KeyError, TypeError, MemoryError, OverflowError) as error:
+        raise ModelError(f"{file}: is not a whole safetensors file ({error}). Fetch or copy it again.") from error

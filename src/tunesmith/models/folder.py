@@ -1,0 +1,135 @@
+"""What a model folder must hold before anyone loads it, and what it says about itself.
+
+The decision: look before loading. Weights are safetensors only, because other formats can run code when opened; headers
+are read, values are not, so a folder of any size is checked at once and the error names the file.
+"""
+
+import json
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from transformers import AutoConfig
+
+from tunesmith.errors import ModelError
+from tunesmith.models.fingerprint import weights_sha256
+from tunesmith.models.load import NO_LIMIT, context_length
+from tunesmith.models.quiet import quiet
+
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What `models show` tells; `context` is None where the model names no limit."""
+
+    folder: Path
+    architecture: str
+    parameters: int
+    dtype: str
+    context: int | None
+    vocabulary: int
+    has_chat_template: bool
+    weights_sha256: str
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether the folder holds a PEFT adapter (which needs its base) and not a whole model."""
+    return (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
+
+
+def verify(folder: Path) -> None:
+    """Nothing, if `folder` holds a configuration and whole safetensors weights.
+
+    Raises:
+        ModelError: what is missing or broken, what was found instead, and what to do.
+    """
+    if not is_adapter(folder) and not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: is no model folder: config.json is missing. {_found(folder)}")
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise ModelError(f"{folder}: holds no safetensors weights. {_found(folder)}{_pickle_advice(folder)}")
+    for file in weights:
+        tensor_shapes(file)
+    if (folder / INDEX).is_file():
+        shards = set(read_json(folder / INDEX).get("weight_map", {}).values())
+        missing = sorted(name for name in shards if not (folder / name).is_file())
+        if missing:
+            raise ModelError(f"{folder}: {INDEX} names {', '.join(missing)}, which is not there. Fetch it again.")
+
+
+def describe(folder: Path) -> Description:
+    """What the model in `folder` is: its sizes from the headers of its weights, the rest from its configuration."""
+    verify(folder)
+    if is_adapter(folder):
+        raise ModelError(f"{folder}: is an adapter; show its base instead: {read_json(folder / 'adapter_config.json')}")
+    tensors = [tensor for file in sorted(folder.glob("*.safetensors")) for tensor in tensor_shapes(file).values()]
+    with quiet():
+        config = AutoConfig.from_pretrained(folder)
+    context = context_length(config)
+    return Description(
+        folder=folder,
+        architecture=next(iter(config.architectures or []), config.model_type),
+        parameters=sum(prod(shape) for _, shape in tensors),
+        dtype="+".join(sorted({dtype for dtype, _ in tensors})),
+        context=None if context == NO_LIMIT else context,
+        vocabulary=config.get_text_config().vocab_size,
+        has_chat_template=has_chat_template(folder),
+        weights_sha256=weights_sha256(folder),
+    )
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Whether a chat template lies in the folder, as a file or inside tokenizer_config.json."""
+    settings = folder / "tokenizer_config.json"
+    return (folder / "chat_template.jinja").is_file() or bool(
+        settings.is_file() and read_json(settings).get("chat_template")
+    )
+
+
+def tensor_shapes(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """(dtype, shape) of each tensor in a safetensors file, from its header.
+
+    Raises:
+        ModelError: the header is broken or the file is shorter than it says.
+    """
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118
+            return {name: (piece.get_dtype(), tuple(piece.get_shape())) for name, piece in slices.items()}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{file}: is not a whole safetensors file ({error}). Fetch or copy it again.") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        ModelError: it is not JSON, or not an object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read as JSON ({error}). Fetch or copy it again.") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path}: should hold a JSON object, not {type(value).__name__}.")
+    return value
+
+
+def _found(folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir())
+    if not names:
+        return "The folder is empty."
+    return f"Found: {', '.join(names[:12])}{f' and {len(names) - 12} more' if len(names) > 12 else ''}."
+
+
+def _pickle_advice(folder: Path) -> str:
+    if not any(path for pattern in PICKLES for path in folder.glob(pattern)):
+        return ""
+    return (
+        " Pickled weights can run code when they are opened, so they are refused. Convert them on a machine that may "
+        "trust them: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER), and copy the tokenizer."
+    )
