@@ -88,8 +88,9 @@ def _pre_tokenizer(file: Path) -> str | None:
 def _plain(model: PreTrainedModel) -> PreTrainedModel:
     """The same weights in a model that has forgotten that they came from a quantised file."""
     config = model.config
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
+    for trace in ("quantization_config", "_model_name_or_path"):
+        if hasattr(config, trace):
+            delattr(config, trace)
     config.name_or_path = ""
     _shorten_floats(config)
     with torch.device("meta"):
