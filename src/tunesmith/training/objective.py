@@ -43,7 +43,7 @@ def cross_entropy(
     """Cross entropy in nats, with label smoothing (Szegedy et al., 2015, https://arxiv.org/abs/1512.00567).
 
     With `scale` (1 / weight of the whole step) the gradient is made too, and that of the output matrix and its bias
-    is added to their `.grad`. `targets.row_of` must be grouped by nothing in particular; a row may have several.
+    is added to their `.grad`. A row may have several targets.
     """
     rows, vocabulary = hidden.shape[0], head.weight.shape[0]
     tile = max(16, TILE_BYTES // (4 * vocabulary))
@@ -54,9 +54,7 @@ def cross_entropy(
         for start in range(0, rows, tile):
             here = slice(start, min(start + tile, rows))
             inside = ((targets.row_of >= here.start) & (targets.row_of < here.stop)).nonzero()[:, 0]
-            part = Targets(
-                targets.row_of[inside] - here.start, targets.target[inside], targets.weight[inside]
-            )  # fmt: skip
+            part = Targets(targets.row_of[inside] - here.start, targets.target[inside], targets.weight[inside])
             log_p, slope = _log_probabilities(hidden[here], head, keep_slope=scale is not None)
             loss[inside], right[inside] = _losses(log_p, part, smoothing)
             if gradient is not None and scale is not None:
@@ -66,6 +64,15 @@ def cross_entropy(
                 _accumulate(head, hidden[here], d)
                 torch.mm(d.to(head.weight.dtype), head.weight.detach(), out=gradient[here])
     return Losses(loss, right, gradient)
+
+
+def logit_losses(logits: Tensor, targets: Targets, *, smoothing: float = 0.0, scale: float | None = None) -> Losses:
+    """The same losses where only the model itself can make its logits [U, V]; with `scale` autograd makes the gradient."""
+    log_p = torch.log_softmax(logits.float(), dim=-1)
+    loss, right = _losses(log_p, targets, smoothing)
+    if scale is not None:
+        (loss * targets.weight).sum().mul(scale).backward()  # type: ignore[no-untyped-call]
+    return Losses(loss.detach(), right, None)
 
 
 def _log_probabilities(hidden: Tensor, head: Head, *, keep_slope: bool) -> tuple[Tensor, Tensor | float | None]:

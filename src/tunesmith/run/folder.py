@@ -1,0 +1,100 @@
+"""The run folder: one training in it, and never another one written over it.
+
+    recipe.yaml     resolved, with versions and fingerprints     report.json, loss.png, console.log
+    metrics.jsonl   one line a step                              checkpoints/step-N/   best/   final/
+
+The decision: what identifies a run (its recipe, data, tokenizer, versions and the numerics of this code) is written
+before the first step, so that a resumed run can tell whether it still is the same one.
+"""
+
+import importlib.metadata
+import platform
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tunesmith.errors import UsageError
+from tunesmith.recipe import Recipe
+from tunesmith.training.durable import sync_folder
+
+NUMERICS = 1
+"""Raised whenever the same recipe may give other numbers than before."""
+
+FINAL, BEST, CHECKPOINTS = "final", "best", "checkpoints"
+RECIPE, METRICS, REPORT = "recipe.yaml", "metrics.jsonl", "report.json"
+
+
+def versions() -> dict[str, str]:
+    """What the numbers of a run depend on besides its recipe and data."""
+    packages = ("tunesmith", "torch", "transformers", "tokenizers")
+    found = {name: importlib.metadata.version(name) for name in packages}
+    return {**found, "python": platform.python_version(), "numerics": str(NUMERICS)}
+
+
+def new_folder(recipe: Recipe, *, now: Callable[[], time.struct_time] = time.localtime) -> Path:
+    """The folder of a new run; it is not made yet.
+
+    Raises:
+        UsageError: it exists and is not empty.
+    """
+    if recipe.run is None:
+        return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S', now())}-{recipe.name or 'run'}"
+    folder = Path(recipe.run)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            f"{folder}: this folder exists and is never overwritten. Name another with run=…, or continue it: "
+            f"`tunesmith train --resume {folder}`."
+        )
+    return folder
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run of ours."""
+    return (folder / RECIPE).is_file() and (folder / METRICS).is_file()
+
+
+def weights_of(run: Path) -> tuple[Path, str]:
+    """Where the weights of a run stand, and which they are: its best, else those of its last step.
+
+    Raises:
+        UsageError: it has neither yet.
+    """
+    heal(run)
+    for name, meaning in ((BEST, "the best weights"), (FINAL, "the weights of the last step")):
+        if (run / name).is_dir():
+            return run / name, f"{meaning} of {run}"
+    raise UsageError(f"{run}: this run has no finished weights yet. Continue it: `tunesmith train --resume {run}`.")
+
+
+def replace_folder(target: Path, write: Callable[[Path], object]) -> None:
+    """`target` holds what `write` puts into the folder that it is given, or, if that fails, what it held before."""
+    heal(target.parent)
+    fresh, before = target.with_name(f".{target.name}.new"), target.with_name(f".{target.name}.before")
+    shutil.rmtree(fresh, ignore_errors=True)
+    write(fresh)
+    if target.exists():
+        target.rename(before)
+    fresh.rename(target)
+    sync_folder(target.parent)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def heal(run: Path) -> None:
+    """A folder that a crash left moved aside has its name again."""
+    for before in run.glob(".*.before"):
+        target = run / before.name.removeprefix(".").removesuffix(".before")
+        if target.exists():
+            shutil.rmtree(before)
+        else:
+            before.rename(target)
+
+
+def differences(then: Mapping[str, str], now: Mapping[str, str], accept: frozenset[str]) -> list[str]:
+    """What is not as it was when the run began, one line each, apart from what is accepted by name."""
+    names = sorted(then.keys() | now.keys())
+    return [
+        f"{name}: was {then.get(name, 'absent')}, is {now.get(name, 'absent')}"
+        for name in names
+        if then.get(name) != now.get(name) and name not in accept
+    ]

@@ -1,0 +1,199 @@
+"""fit: the whole of training, read from top to bottom.
+
+The decision: there is no trainer and there are no callbacks. A step is: choose the examples, add up the gradient,
+clip, update, write the journal; then, where due, validate, keep the best, save a checkpoint. Everything that a resumed
+run needs is in `State` and in the tensors beside it; everything else is a pure function of the step.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from pydantic import JsonValue
+from torch import nn
+
+from tunesmith.batches.order import derive, examples_of_step, steps_per_epoch
+from tunesmith.errors import TrainingError
+from tunesmith.models.forward import Network
+from tunesmith.tokens.encoded import EncodedExample
+from tunesmith.training import checkpoint
+from tunesmith.training.journal import Journal
+from tunesmith.training.optimizer import build, load_state_tensors, set_rate, state_tensors
+from tunesmith.training.schedule import learning_rate
+from tunesmith.training.settings import CheckpointSettings, TrainingSettings
+from tunesmith.training.step import Measured, Pass, backward, gradient_norm
+
+CHECKPOINT_SECONDS = 300.0
+"""Where no interval is set, at most so much work is lost to a crash."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a run remembers from step to step besides its tensors."""
+
+    step: int = 0
+    best: float | None = None
+    best_step: int = 0
+    worse: int = 0
+    """Validations since the best one."""
+    journal_length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The resolved settings that the loop reads. `steps` is the number of updates in all."""
+
+    steps: int
+    seed: int
+    training: TrainingSettings
+    checkpoints: CheckpointSettings
+    higher_is_better: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the loop asks of the outside: measurements, a place for the best weights, eyes, and whether to stop.
+
+    `validate(step)` returns numbers by name, among them the metric that chooses the best. `save_best()` keeps the
+    weights as they are now. `seen(entry)` is told each journal line. `step_losses(step, indices, measured)` is told the
+    loss of each example. `stop()` says that somebody asked to end after this step.
+    """
+
+    validate: Callable[[int], Mapping[str, float]] | None
+    save_best: Callable[[], None]
+    seen: Callable[[Mapping[str, JsonValue]], None] = lambda entry: None
+    step_losses: Callable[[int, Sequence[int], Measured], None] = lambda step, indices, measured: None
+    stop: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: all its steps, early by patience, or asked to stop (and resumable)."""
+
+    state: State
+    ended: str  # "done" | "patience" | "asked"
+
+
+def fit(
+    network: Network,
+    trainable: Sequence[tuple[str, nn.Parameter]],
+    examples: Sequence[EncodedExample],
+    plan: Plan,
+    hooks: Hooks,
+    folder: Path,
+) -> Outcome:
+    """Train `trainable` on `examples` for `plan.steps` updates, going on from the newest checkpoint in `folder`.
+
+    Raises:
+        TrainingError: a loss or gradient is not finite; the parameters are still those before the update.
+        CheckpointError: a checkpoint cannot be read or written.
+    """
+    settings = plan.training
+    assert settings.batch_size is not None and settings.micro_batch_tokens is not None, "the recipe is not resolved"
+    count, batch_size = len(examples), settings.batch_size
+    per_epoch = steps_per_epoch(count, batch_size)
+    parameters = [parameter for _, parameter in trainable]
+    optimizer = build(trainable, settings)
+    dropout = any(isinstance(m, nn.Dropout) and m.p > 0 and m.training for m in network.model.modules())
+    how = Pass(settings.micro_batch_tokens, settings.sharing and not dropout, settings.label_smoothing)
+    root = folder / "checkpoints"
+    with Journal(folder / "metrics.jsonl") as journal:
+        state = _resume(root, trainable, optimizer)
+        journal.cut(state.journal_length)
+        saved_at = time.monotonic()
+        ended = "patience" if _out_of_patience(state, settings) else "done"
+        while state.step < plan.steps and ended == "done":
+            began = time.perf_counter()
+            step = state.step
+            indices = examples_of_step(step, count=count, batch_size=batch_size, seed=plan.seed)
+            members = [examples[i] for i in indices]
+            seed = derive(plan.seed, "dropout", step) >> 16 if dropout else None
+            measured = backward(network, members, how, dropout_seed=seed)
+            norm = gradient_norm(parameters, clip=settings.clip)
+            _refuse_not_finite(step + 1, measured, norm, members)
+            rate = learning_rate(settings, step, plan.steps)
+            set_rate(optimizer, rate)
+            optimizer.step()
+            optimizer.zero_grad()
+            entry: dict[str, JsonValue] = {
+                "step": step + 1,
+                "epoch": step // per_epoch + 1,
+                "loss": measured.loss,
+                "accuracy": measured.accuracy,
+                "learning_rate": rate,
+                "grad_norm": norm,
+                "tokens": measured.tokens,
+                "computed_tokens": measured.computed_tokens,
+                "supervised_tokens": measured.supervised_tokens,
+                "seconds": round(time.perf_counter() - began, 4),
+            }
+            hooks.step_losses(step + 1, indices.tolist(), measured)
+            state = replace(state, step=step + 1)
+            last = state.step == plan.steps
+            if hooks.validate is not None and _due(state.step, settings.validation.every, per_epoch, last=last):
+                found = hooks.validate(state.step)
+                entry.update(found)
+                state = _chosen(state, found, plan)
+                if state.best_step == state.step:
+                    hooks.save_best()
+                if _out_of_patience(state, settings):
+                    ended = "patience"
+            journal.append(entry)
+            hooks.seen(entry)
+            if ended == "done" and not last and hooks.stop():
+                ended = "asked"
+            late = plan.checkpoints.every is None and time.monotonic() - saved_at > CHECKPOINT_SECONDS
+            every = plan.checkpoints.every or "epoch"
+            if late or ended != "done" or _due(state.step, every, per_epoch, last=last):
+                state = replace(state, journal_length=journal.sync())
+                tensors = {"weights": dict(trainable), "optimizer": state_tensors(optimizer, trainable)}
+                checkpoint.save(root, state.step, tensors, asdict(state), keep=plan.checkpoints.keep)
+                saved_at = time.monotonic()
+    return Outcome(state, ended)
+
+
+def _resume(root: Path, trainable: Sequence[tuple[str, nn.Parameter]], optimizer: torch.optim.Optimizer) -> State:
+    """The state of the newest whole checkpoint, its tensors put back in place; a fresh one where there is none."""
+    found = checkpoint.newest(root)
+    if found is None:
+        return State()
+    weights = found.tensors("weights")
+    with torch.no_grad():
+        for name, parameter in trainable:
+            parameter.copy_(weights[name])
+    load_state_tensors(optimizer, trainable, found.tensors("optimizer"))
+    return State(**found.state)  # type: ignore[arg-type]
+
+
+def _due(step: int, every: int | str, per_epoch: int, *, last: bool) -> bool:
+    return last or step % (per_epoch if every == "epoch" else int(every)) == 0
+
+
+def _chosen(state: State, found: Mapping[str, float], plan: Plan) -> State:
+    """The state after a validation: a new best, or one more that was not better."""
+    value = found[plan.training.validation.metric]
+    if state.best is not None:
+        gain = value - state.best if plan.higher_is_better else state.best - value
+        if not gain > plan.training.validation.min_improvement:
+            return replace(state, worse=state.worse + 1)
+    return replace(state, best=value, best_step=state.step, worse=0)
+
+
+def _out_of_patience(state: State, settings: TrainingSettings) -> bool:
+    patience = settings.validation.patience
+    return patience is not None and state.worse >= patience
+
+
+def _refuse_not_finite(step: int, measured: Measured, norm: float, examples: Sequence[EncodedExample]) -> None:
+    if math.isfinite(measured.loss) and math.isfinite(norm):
+        return
+    bad = [e for e, loss in zip(examples, measured.example_loss, strict=True) if not math.isfinite(loss)]
+    where = ", ".join(str(e.origin) for e in (bad or examples)[:8])
+    what = "loss" if not math.isfinite(measured.loss) else "gradient"
+    raise TrainingError(
+        f"step {step}: the {what} is not finite; the weights were not updated. Examples in it: {where}. "
+        "Lower training.learning_rate, look at these examples, or resume from the last checkpoint."
+    )

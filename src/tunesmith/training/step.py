@@ -1,0 +1,118 @@
+"""One step: the examples of one optimizer update → loss and gradient, exactly those of one example at a time.
+
+The decision: the loss of a step is the sum over its weighted targets, divided once by the weight of the whole step.
+That weight is known before the first forward, so micro-batches need no averaging afterwards and their number, which
+follows the memory, changes nothing beyond rounding.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tunesmith.batches.batch import Batch
+from tunesmith.batches.packing import micro_batches, plan
+from tunesmith.models.forward import Network
+from tunesmith.tokens.encoded import EncodedExample
+from tunesmith.training.objective import Losses, Targets, cross_entropy, logit_losses
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a pass over examples gave: the weighted mean loss, sums for the journal, and the loss of each example.
+
+    `example_loss` [n] is the weighted mean of each example's own targets, in the order given.
+    """
+
+    loss: float
+    accuracy: float
+    weight: float
+    tokens: int
+    computed_tokens: int
+    supervised_tokens: int
+    example_loss: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """How examples become micro-batches, and how their targets count."""
+
+    budget: int
+    sharing: bool
+    smoothing: float = 0.0
+
+
+def backward(network: Network, examples: Sequence[EncodedExample], how: Pass, *, dropout_seed: int | None) -> Measured:
+    """Add the gradient of the step's loss to every `.grad`; the numbers are those of the forward.
+
+    With `dropout_seed` each micro-batch starts its random numbers from that seed and its own place.
+    """
+    return _run(network, examples, how, train=True, dropout_seed=dropout_seed)
+
+
+def measure(network: Network, examples: Sequence[EncodedExample], how: Pass) -> Measured:
+    """The same numbers without a gradient. They do not depend on the budget or on sharing, beyond rounding."""
+    with torch.inference_mode():
+        return _run(network, examples, how, train=False, dropout_seed=None)
+
+
+def _run(
+    network: Network, examples: Sequence[EncodedExample], how: Pass, *, train: bool, dropout_seed: int | None
+) -> Measured:
+    weight = sum(e.target_weight for e in examples)
+    example_loss = np.zeros(len(examples))
+    right = 0.0
+    computed = supervised = 0
+    for place, (members, batch) in enumerate(_batches(network, examples, how)):
+        if dropout_seed is not None:
+            torch.manual_seed(dropout_seed + place)
+        losses = _losses(network, batch, how, scale=1.0 / weight if train else None)
+        of_target = losses.loss.double().cpu().numpy() * batch.weight
+        np.add.at(example_loss, np.asarray(members)[batch.example], of_target)
+        right += float((losses.right.cpu().numpy() * batch.weight).sum(dtype=np.float64))
+        computed += len(batch.ids)
+        supervised += len(batch.target)
+    return Measured(
+        loss=float(example_loss.sum()) / weight,
+        accuracy=right / weight,
+        weight=weight,
+        tokens=sum(len(e) for e in examples),
+        computed_tokens=computed,
+        supervised_tokens=supervised,
+        example_loss=tuple(float(v) / e.target_weight for v, e in zip(example_loss, examples, strict=True)),
+    )
+
+
+def _batches(network: Network, examples: Sequence[EncodedExample], how: Pass) -> Iterator[tuple[list[int], Batch]]:
+    """Micro-batches, each with the indices of its examples; one example each where the network runs them alone."""
+    if not network.forest:
+        for i, example in enumerate(examples):
+            yield [i], micro_batches([example], budget=how.budget, sharing=False)[0]
+        return
+    for members in plan(examples, budget=how.budget, sharing=how.sharing):
+        # A part of a plan fits the budget, so it stays one micro-batch.
+        (batch,) = micro_batches([examples[i] for i in members], budget=2**62, sharing=how.sharing)
+        yield members, batch
+
+
+def _losses(network: Network, batch: Batch, how: Pass, *, scale: float | None) -> Losses:
+    """The losses of one micro-batch; with `scale` the gradient reaches every `.grad`."""
+    targets = Targets(*(network.on_device(a) for a in (batch.row_of, batch.target, batch.weight)))
+    if network.head is None:
+        return logit_losses(network.logits(batch), targets, smoothing=how.smoothing, scale=scale)
+    hidden = network.hidden_rows(batch)
+    losses = cross_entropy(hidden.detach(), network.head, targets, smoothing=how.smoothing, scale=scale)
+    if scale is not None and hidden.requires_grad:
+        hidden.backward(losses.gradient)  # type: ignore[no-untyped-call]
+    return losses
+
+
+def gradient_norm(parameters: Sequence[Tensor], *, clip: float | None) -> float:
+    """The norm of the whole gradient; where it exceeds `clip`, the gradient is scaled down to it."""
+    grads = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm(grads)
+    if clip is not None:
+        torch.nn.utils.clip_grads_with_norm_(list(parameters), clip, norm)
+    return float(norm)
