@@ -13,12 +13,9 @@ from collections.abc import Sequence
 from typing import Annotated, NoReturn
 
 import typer
-from typer.exceptions import TyperException
 
 from tunesmith.cli import chat, data, evaluate, export, generate, models, recipe, train
 from tunesmith.errors import TunesmithError
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="tunesmith",
@@ -66,14 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code, having said on stderr what went wrong."""
     try:
-        code = app(args=None if arguments is None else list(arguments), prog_name="tunesmith", standalone_mode=False)
+        code = _command(arguments)
         sys.stdout.flush()
-        return int(code or 0)
-    except TyperException as error:
-        error.show()
-        return error.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
+        return code
     except BrokenPipeError:
         # The reader (`| head`) has seen enough; Python's own flush at exit must not complain about it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -84,6 +76,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, f"{error.filename or 'a file'}: {error.strerror or error}.", 1)
     except Exception as error:
         return _fail(error, f"this is a bug in Tunesmith ({type(error).__name__}: {error}). Show it with --debug.", 1)
+
+
+def _command(arguments: Sequence[str] | None) -> int:
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="tunesmith")
+    except SystemExit as end:
+        # typer ends every command so: 0 when it is done, 2 for a wrong usage, 130 when it was interrupted.
+        return end.code if isinstance(end.code, int) else 0
+    return 0
 
 
 def _fail(error: Exception, sentence: str, code: int) -> int:

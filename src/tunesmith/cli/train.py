@@ -28,7 +28,8 @@ def train(
     """
     changes = list(overrides or ())
     if source is not None and "=" in source and not Path(source).exists():
-        source, changes = None, [source, *changes]
+        changes.insert(0, source)
+        source = None
     if resume is not None and resume != AUTO:
         if source is not None or changes:
             raise UsageError("--resume RUN continues with the run's own recipe. Leave recipe and settings out.")

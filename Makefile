@@ -1,0 +1,52 @@
+# Everything sets itself up: `make test` and `make demo` work on a fresh clone, and again without a network.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+# Two test workers share the machine; more threads in each would only get into each other's way.
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM := false
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test fast gates format reference clean
+
+help:  ## Show the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+
+setup: $(READY)  ## Make the virtual environment with the tested versions
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed (PYTHON=...)")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $(READY)
+
+demo: $(READY)  ## Fine-tune the default model on the sample data and compare before with after
+	env -u OMP_NUM_THREADS $(BIN)/python recipes/support/demo.py
+
+test: $(READY)  ## Run every test, the journeys with a real model included
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+fast: $(READY)  ## Run the tests that need no real model
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not journey"
+
+gates: $(READY)  ## Check format, lint, types, floors and dead code
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/vulture
+
+format: $(READY)  ## Write every file in the one format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+reference: $(READY)  ## Write the pages that are made from the code
+	$(BIN)/python -m tunesmith recipe schema --markdown > docs/settings.md
+
+clean:  ## Remove the virtual environment and the caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,20 @@
+"""What every test meets: where the real data lie, and which tests start first."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the journeys first: they take minutes, and the rest fits beside them."""
+    items.sort(key=lambda item: item.get_closest_marker("journey") is None)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets beside the checkout, or the one that TUNESMITH_DATA names; skips without."""
+    folder = Path(os.environ.get("TUNESMITH_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("no real data: set TUNESMITH_DATA to their folder")
+    return folder
