@@ -1,0 +1,203 @@
+"""Conversations and passages as token ids, with a weight for every target.
+
+The decision: the text is cut where an answer begins and where it ends, and the pieces become tokens on their own. So a
+prompt that is served is a prefix of what was trained, whatever the tokenizer would have merged across the border. Words
+of a message can never become a control token of the template, because they are cut inside such a text.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from tunesmith.data.example import Example, Message, Passage
+from tunesmith.errors import TemplateError
+from tunesmith.tokens.answers import Answer, find_answers, require_certain
+from tunesmith.tokens.builtin import template_text
+from tunesmith.tokens.encoded import EncodedExample
+from tunesmith.tokens.sandbox import FROZEN_DATE
+from tunesmith.tokens.segments import Segment, Segmenter
+from tunesmith.tokens.template import ChatTemplate, Rendering
+from tunesmith.tokens.tokenizer import Tokenizer
+
+TrainOn = Literal["assistant", "last_assistant", "all"]
+
+_ENCODING = "1"
+"""Raised whenever the same input may give other ids or weights; part of every fingerprint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A conversation as text, and what is learned of it: character spans with their weight, in order."""
+
+    rendering: Rendering
+    answers: tuple[Answer, ...]
+    spans: tuple[tuple[int, int, float], ...]
+
+
+class Encoder:
+    """Examples → EncodedExamples, with one tokenizer and one chat template.
+
+    `chat_template` is a built-in name, a file or Jinja text; the tokenizer's own when None. `max_length` changes no
+    encoding (an answer is never cut); it is what `checks` compares with.
+
+    Where the tokenizer puts a BOS in front of plain text and the template writes none, the template is given one in
+    front: `template.source` is the text to save beside the model.
+
+    Raises:
+        TemplateError: there is no template, it is not valid, or it cannot render a plain question and answer.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        train_on: TrainOn = "assistant",
+        chat_template: str | None = None,
+        max_length: int | None = None,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.train_on = train_on
+        self.max_length = max_length
+        self.template = _with_bos(_source(tokenizer, chat_template), tokenizer)
+        probe = _probe(self.template)
+        self._segmenter = Segmenter(tokenizer, self.template.source, probe)
+        self.stop_ids = tokenizer.stop_ids | self._segmenter.end_ids(probe)
+        parts = (_ENCODING, tokenizer.fingerprint, self.template.source, train_on, FROZEN_DATE.isoformat())
+        self.fingerprint = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+    def encode(self, example: Example) -> EncodedExample:
+        """The token ids of a conversation and the weight of every target.
+
+        Raises:
+            TemplateError: the template refuses the conversation, or what is learned of it is not certain.
+        """
+        return self.encode_many([example])[0]
+
+    def encode_many(self, examples: Sequence[Example]) -> list[EncodedExample]:
+        """`encode` of each, in order, several times faster than one by one.
+
+        Raises:
+            TemplateError: as `encode`, for the first example that cannot be encoded.
+        """
+        segmented = [self._segments(self.learned(example)) for example in examples]
+        flat = self.tokenizer.encode_batch([(s.text, s.after) for segments in segmented for s in segments])
+        encoded = []
+        at = 0
+        for example, segments in zip(examples, segmented, strict=True):
+            encoded.append(_assembled(example, segments, flat[at : at + len(segments)]))
+            at += len(segments)
+        return encoded
+
+    def learned(self, example: Example) -> Learned:
+        """The text of a conversation and the character spans that are learned, before any token is made.
+
+        Raises:
+            TemplateError: as `encode`.
+        """
+        try:
+            rendering = self.template.render(example.messages, example.tools)
+            answers = find_answers(self.template, rendering, example.messages, example.tools)
+            weights = self._weights(example, answers)
+            for answer in answers:
+                if weights[answer.message] > 0:
+                    require_certain(answer)
+        except TemplateError as error:
+            raise TemplateError(f"{example.origin}: {error}") from error
+        spans = [(*piece, weights[answer.message]) for answer in answers for piece in answer.pieces]
+        if self.train_on == "all":
+            spans = _filled(spans, len(rendering.text), example.weight)
+        return Learned(rendering, answers, tuple(span for span in spans if span[2] > 0))
+
+    def prompt(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
+        """The ids to be served for the next answer: a prefix of the trained ids of any conversation that goes on so.
+
+        Raises:
+            TemplateError: the template refuses the conversation.
+        """
+        rendering = self.template.render(messages, tools, generation_prompt=True)
+        answers = find_answers(self.template, rendering, messages, tools)
+        segments = self._segments(Learned(rendering, answers, ()))
+        return [id_ for ids in self.tokenizer.encode_batch([(s.text, s.after) for s in segments]) for id_ in ids]
+
+    def passages(self, passage: Passage, window: int) -> list[EncodedExample]:
+        """A text in windows of at most `window` tokens, every token of it learned exactly once.
+
+        The text stands between a start and an end token: BOS where the tokenizer puts one in front of plain text, else
+        the end token (as if another text had come before); a tokenizer without either leaves the first token of the
+        text unlearned. A later window begins with the last token of the one before, as context. No text, no window.
+        """
+        ids = self.tokenizer.encode(passage.text)
+        if not ids:
+            return []
+        eos = self.tokenizer.eos_id
+        start = self.tokenizer.bos_id if self.tokenizer.adds_bos else eos
+        ids = [id_ for id_ in (start, *ids, eos) if id_ is not None]
+        step = window - 1
+        starts = range(0, max(len(ids) - 1, 1), step)
+        return [_window(ids[at : at + window], passage) for at in starts]
+
+    def _weights(self, example: Example, answers: Sequence[Answer]) -> dict[int, float]:
+        """The weight of each answer's targets: the message's own, else by `train_on`; times the example's."""
+        last = answers[-1].message if answers else None
+        weights = {}
+        for answer in answers:
+            own = example.messages[answer.message].weight
+            by_rule = 0.0 if self.train_on == "last_assistant" and answer.message != last else 1.0
+            weights[answer.message] = (by_rule if own is None else own) * example.weight
+        return weights
+
+    def _segments(self, learned: Learned) -> list[Segment]:
+        return self._segmenter.segments(learned.rendering, learned.answers, learned.spans)
+
+
+def _source(tokenizer: Tokenizer, chat_template: str | None) -> str:
+    if chat_template is not None:
+        return template_text(chat_template)
+    if tokenizer.chat_template is None:
+        raise TemplateError(
+            "The model has no chat template. Choose one: supervision.chat_template: chatml (or gemma, plain, a file)."
+        )
+    return tokenizer.chat_template
+
+
+def _with_bos(source: str, tokenizer: Tokenizer) -> ChatTemplate:
+    template = ChatTemplate(source, tokenizer.special_tokens)
+    bos = tokenizer.special_tokens.get("bos_token")
+    if not tokenizer.adds_bos or bos is None or _probe(template)[0].text.startswith(bos):
+        return template
+    return ChatTemplate("{{- bos_token -}}" + source, tokenizer.special_tokens)
+
+
+def _probe(template: ChatTemplate) -> tuple[Rendering, tuple[Answer, ...]]:
+    """A plain conversation, rendered, and its answers."""
+    messages = [Message("user", "ping"), Message("assistant", "pong")]
+    rendering = template.render(messages)
+    return rendering, find_answers(template, rendering, messages)
+
+
+def _filled(spans: Iterable[tuple[int, int, float]], end: int, weight: float) -> list[tuple[int, int, float]]:
+    """The spans and, with `weight`, everything between them."""
+    filled: list[tuple[int, int, float]] = []
+    at = 0
+    for span in spans:
+        filled += [(at, span[0], weight), span]
+        at = span[1]
+    return [span for span in [*filled, (at, end, weight)] if span[0] < span[1]]
+
+
+def _assembled(example: Example, segments: Sequence[Segment], ids: Sequence[list[int]]) -> EncodedExample:
+    flat = np.array([id_ for piece in ids for id_ in piece], dtype=np.int32)
+    weights = np.repeat(
+        np.array([segment.weight for segment in segments], dtype=np.float32), [len(piece) for piece in ids]
+    )
+    weights[:1] = 0.0  # nothing stands before the first token that could predict it
+    return EncodedExample(flat, weights, example.origin)
+
+
+def _window(ids: list[int], passage: Passage) -> EncodedExample:
+    weights = np.ones(len(ids), dtype=np.float32)
+    weights[:1] = 0.0
+    return EncodedExample(np.array(ids, dtype=np.int32), weights, passage.origin)

@@ -1,0 +1,95 @@
+"""A rendered conversation cut into the pieces that become tokens on their own.
+
+The decision: cuts stand at the borders of every answer (learned or not, so that a prompt is cut as the training was)
+and inside any text that would become a control token without being the template's own. An assistant's words may hold
+control tokens that a model generates inside an answer (`<think>`), never one that begins or ends a turn.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tunesmith.tokens.answers import Answer
+from tunesmith.tokens.template import Rendering, Span
+from tunesmith.tokens.tokenizer import After, Tokenizer, any_of
+from tunesmith.tokens.traced import TEMPLATE
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of text that becomes tokens on its own, what stands before it, and the weight of its tokens."""
+
+    text: str
+    after: After
+    weight: float
+
+
+class Segmenter:
+    """Cuts renderings of one template for one tokenizer; `probe` is a plain conversation rendered by the template."""
+
+    def __init__(self, tokenizer: Tokenizer, source: str, probe: tuple[Rendering, tuple[Answer, ...]]) -> None:
+        self._tokenizer = tokenizer
+        in_template = {text for text in tokenizer.added if text in source}
+        self.control = frozenset(tokenizer.control) | in_template
+        self._pattern = any_of(self.control)
+        self.structure = frozenset(self._structure(*probe))
+
+    def end_ids(self, probe: tuple[Rendering, tuple[Answer, ...]]) -> frozenset[int]:
+        """The control token, if any, that the template ends an answer with."""
+        rendering, answers = probe
+        ends = (text for answer in answers for text in self.control if rendering.text[: answer.end].endswith(text))
+        return frozenset(self._tokenizer.added[text] for text in ends)
+
+    def segments(
+        self, rendering: Rendering, answers: Sequence[Answer], learned: Sequence[tuple[int, int, float]]
+    ) -> list[Segment]:
+        """The pieces of the text, in order, without gap; `learned` are spans (start, end, weight)."""
+        text = rendering.text
+        borders = {border for answer in answers for piece in answer.pieces for border in piece}
+        borders.update(border for start, end, _ in learned for border in (start, end))
+        cuts = sorted((borders | set(self.forged(rendering, answers))) - {0, len(text)})
+        starts = [start for start, _, _ in learned]
+        segments = []
+        for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
+            place = bisect_right(starts, start) - 1
+            inside = place >= 0 and start < learned[place][1]
+            segments.append(Segment(text[start:end], self._after(text, start), learned[place][2] if inside else 0.0))
+        return [segment for segment in segments if segment.text]
+
+    def forged(self, rendering: Rendering, answers: Sequence[Answer]) -> list[int]:
+        """Where the text must be cut so that no message's words become a control token: one place inside each."""
+        cuts = []
+        starts = [span.start for span in rendering.spans]
+        assistants = {answer.message for answer in answers}
+        at = 0
+        while (match := self._pattern.search(rendering.text, at)) is not None:
+            first, last = bisect_right(starts, match.start()) - 1, bisect_right(starts, match.end() - 1) - 1
+            allowed = assistants if match.group() not in self.structure else set()
+            if all(_may_write(span, allowed) for span in rendering.spans[first : last + 1]):
+                at = match.end()
+            else:
+                at = match.start() + 1
+                cuts.append(at)
+        return cuts
+
+    def _after(self, text: str, start: int) -> After:
+        if start == 0:
+            return "start"
+        return "control" if self._tokenizer.ends_with_added(text[:start]) else "text"
+
+    def _structure(self, rendering: Rendering, answers: Sequence[Answer]) -> Iterable[str]:
+        """Control tokens that begin or end turns: an assistant's own words never become one of them."""
+        named = {*self._tokenizer.stop_ids, self._tokenizer.bos_id, self._tokenizer.eos_id}
+        outside = [
+            rendering.text[span.start : span.end]
+            for span in rendering.spans
+            if not any(answer.start <= span.start < answer.end for answer in answers)
+        ]
+        for text, id_ in self._tokenizer.added.items():
+            ends = any(rendering.text[: answer.end].endswith(text) for answer in answers)
+            if id_ in named or ends or (text in self._tokenizer.control and any(text in words for words in outside)):
+                yield text
+
+
+def _may_write(span: Span, assistants: set[int]) -> bool:
+    return span.author == TEMPLATE or span.author in assistants
