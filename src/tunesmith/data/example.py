@@ -11,7 +11,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a record stands: the file as the user named it, and its line (JSONL, text) or row, counted from 1."""
+    """Where a record stands: the file as the user named it, and its line or row, counted from 1.
+
+    The line in JSONL, CSV and text; the row in JSON arrays, Parquet and Arrow.
+    """
 
     file: str
     line: int

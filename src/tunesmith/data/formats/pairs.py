@@ -1,0 +1,108 @@
+"""Formats of one prompt and one answer in fields of their own: prompt/completion, Alpaca, Dolly, FLAN.
+
+The decision: a chat template does the framing, so no preamble ("Below is an instruction…") is added. Where a prompt
+has two parts they are joined by an empty line: `instruction`, a blank line, then `input` (or `context`), if it has one.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tunesmith.data.example import Message
+from tunesmith.data.formats.conversation import conversation
+from tunesmith.data.formats.format import Format, Notes, Outcome, text_field
+from tunesmith.data.formats.messages import record_weight
+from tunesmith.data.formats.tools import read_tools
+from tunesmith.data.formats.turns import read_turn
+from tunesmith.data.records import Record
+
+
+def _pair(name: str, about: str, *, prompt: str, addition: str | None, answer: str, extra: tuple[str, ...]) -> Format:
+    """A format with the prompt in one field (and perhaps an addition in a second) and the answer in another."""
+
+    def recognise(value: Mapping[str, Any]) -> bool:
+        return prompt in value and answer in value
+
+    def examples(record: Record) -> Outcome:
+        value, notes = record.value, Notes(record.origin)
+        if isinstance(value.get(prompt), list) and isinstance(value.get(answer), list):
+            return _conversational(value, prompt, answer, notes)
+        words = text_field(value, prompt, notes)
+        if addition is not None and (more := text_field(value, addition, notes, required=False)).strip():
+            words = f"{words}\n\n{more}" if words.strip() else more
+        reply = text_field(value, answer, notes)
+        if notes.stopped:
+            return notes.outcome()
+        before = _before(value, notes)
+        turns = [*before, Message("user", words), Message("assistant", reply)]
+        places = [*("system" if turn.role == "system" else "history" for turn in before), prompt, answer]
+        return conversation(turns, notes, weight=record_weight(value, notes), at=answer, places=places)
+
+    required = (prompt, answer)
+    optional = tuple(f for f in (addition, "system", "history", "weight", *extra) if f is not None)
+    return Format(name, about, required, optional, recognise, examples)
+
+
+def _before(value: Mapping[str, Any], notes: Notes) -> list[Message]:
+    """The system turn and the earlier turns (`history`: a list of question and answer)."""
+    turns = []
+    if system := text_field(value, "system", notes, required=False):
+        turns.append(Message("system", system))
+    history = value.get("history") or []
+    if not isinstance(history, list):
+        notes.add("wrong-type", "history holds no list of [question, answer].", "history")
+        return turns
+    for i, pair in enumerate(history):
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
+            notes.add("wrong-type", "an entry of history is no list of question and answer.", f"history[{i}]")
+            continue
+        turns += [Message("user", pair[0]), Message("assistant", pair[1])]
+    return turns
+
+
+def _conversational(value: Mapping[str, Any], prompt: str, answer: str, notes: Notes) -> Outcome:
+    """TRL's conversational form: both fields are lists of turns, and only those of the answer are learned."""
+    context = [read_turn(raw, f"{prompt}[{i}]", notes) for i, raw in enumerate(value[prompt])]
+    replies = [read_turn(raw, f"{answer}[{i}]", notes) for i, raw in enumerate(value[answer])]
+    tools = read_tools(value.get("tools"), "tools", notes)
+    turns = [_unlearned(turn) for turn in context if turn is not None]
+    return conversation([*turns, *(turn for turn in replies if turn is not None)], notes, tools=tools)
+
+
+def _unlearned(turn: Message) -> Message:
+    if turn.role != "assistant":
+        return turn
+    return Message(turn.role, turn.content, 0.0, turn.reasoning, turn.tool_calls, turn.tool_call_id, turn.name)
+
+
+PROMPT_COMPLETION = _pair(
+    "prompt_completion",
+    'prompt and answer: {"prompt": …, "completion": …}, as texts or as lists of turns',
+    prompt="prompt",
+    addition=None,
+    answer="completion",
+    extra=("tools",),
+)
+ALPACA = _pair(
+    "alpaca",
+    'Alpaca: {"instruction": …, "input": …, "output": …}, also LIMA\'s with "history"',
+    prompt="instruction",
+    addition="input",
+    answer="output",
+    extra=(),
+)
+DOLLY = _pair(
+    "dolly",
+    'Dolly: {"instruction": …, "context": …, "response": …, "category": …}',
+    prompt="instruction",
+    addition="context",
+    answer="response",
+    extra=("category",),
+)
+FLAN = _pair(
+    "flan",
+    'FLAN: {"inputs": …, "targets": …}',
+    prompt="inputs",
+    addition=None,
+    answer="targets",
+    extra=(),
+)

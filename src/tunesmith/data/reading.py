@@ -1,0 +1,226 @@
+"""A source of data → examples, findings and the balance between them.
+
+The decision: the books always balance. Every record that was read either gave examples or is counted under the
+finding that stopped it; nothing is repaired in silence and nothing vanishes.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tunesmith.data.checks import Answer, Finding, Findings, find, find_in_file, stopping
+from tunesmith.data.example import Example, Message, Origin, Passage
+from tunesmith.data.files import find_files, fingerprint
+from tunesmith.data.formats.format import Format
+from tunesmith.data.formats.roles import BEFORE
+from tunesmith.data.formats.table import FORMATS
+from tunesmith.data.kinds import KINDS
+from tunesmith.data.recognition import FIRST, fits, named, recognise, renamed
+from tunesmith.data.records import Record, not_an_object, read_file
+from tunesmith.errors import DataError
+
+Source = str | Path | Sequence[str | Path | Mapping[str, Any]]
+MEMORY = "<memory>"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a source holds: examples in its order, findings (capped per kind), and the balance.
+
+    `read` = records that gave examples + the sum of `dropped` (name of the finding that stopped them → count).
+    `format` names the formats, joined by "+" where files differ. `totals` counts all findings by name, beyond the cap.
+    `sha256` is that of the file's bytes, or over the sums of several files.
+    """
+
+    examples: tuple[Example | Passage, ...]
+    findings: tuple[Finding, ...]
+    format: str
+    read: int
+    dropped: Mapping[str, int]
+    sha256: str
+    totals: Mapping[str, int]
+
+    def refuse(self, *, on_bad_record: Answer = "stop", on_no_target: Answer = "stop") -> None:
+        """Return only if nothing that was found stops a run under these settings.
+
+        Raises:
+            DataError: lists the first findings that do, their number and the setting that drops such records.
+        """
+        found = stopping(self.findings, on_bad_record=on_bad_record, on_no_target=on_no_target)
+        if found:
+            raise DataError(_refusal(found, sum(self.totals[name] for name in {f.name for f in found}), self.read))
+
+
+def _refusal(found: Sequence[Finding], total: int, read: int) -> str:
+    shown = "\n".join(f"  {f}" for f in found[:10])
+    more = f"\n  … and {total - 10} more" if total > 10 else ""
+    settings = sorted({setting for f in found if (setting := KINDS[f.name].setting)})
+    drop = f", or go on without them: {' '.join(f'{s}=drop' for s in settings)}" if settings else ""
+    return f"{total} findings in {read} records stop the run:\n{shown}{more}\nCorrect them{drop}."
+
+
+@dataclass(slots=True)
+class Balance:
+    """The books of a reading, kept while it runs."""
+
+    read: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    formats: list[str] = field(default_factory=list)
+
+
+def read_examples(
+    source: Source,
+    *,
+    format: str | None = None,
+    fields: Mapping[str, str] | None = None,
+    system: str | None = None,
+) -> Reading:
+    """Everything that `source` holds: a file, folder or glob, several of them, or records in memory.
+
+    `fields` maps the format's field names to those of the file; `system` is put before conversations without one.
+
+    Raises:
+        DataError: a file is missing, empty or unreadable, holds no record, or fits no format.
+        UsageError: there is no format of that name.
+    """
+    balance, findings = Balance(), Findings()
+    examples: list[Example | Passage] = []
+    for item in stream_examples(source, balance, format=format, fields=fields, system=system):
+        if isinstance(item, Finding):
+            findings.add(item)
+        else:
+            examples.append(item)
+    return Reading(
+        examples=tuple(examples),
+        findings=tuple(findings.kept),
+        format="+".join(balance.formats),
+        read=balance.read,
+        dropped=dict(balance.dropped),
+        sha256=_fingerprint(source),
+        totals=dict(findings.totals),
+    )
+
+
+def stream_examples(
+    source: Source,
+    balance: Balance,
+    *,
+    format: str | None = None,
+    fields: Mapping[str, str] | None = None,
+    system: str | None = None,
+) -> Iterator[Example | Passage | Finding]:
+    """Examples and findings one by one, in bounded memory; `balance` is kept up to date on the way."""
+    wanted = named(format) if format is not None else None
+    for name, rows in _files(source):
+        if isinstance(rows, Finding):
+            yield rows
+            continue
+        for item in _read_rows(rows, name, balance, wanted, fields or {}):
+            yield item if system is None or not isinstance(item, Example) else _with_system(item, system)
+
+
+def _files(source: Source) -> Iterator[tuple[str, Iterator[Record | Finding] | Finding]]:
+    """Each file's name and its records; of records in memory, all as one file."""
+    parts = [source] if isinstance(source, str | Path) else list(source)
+    mappings = [part for part in parts if not isinstance(part, str | Path)]
+    if mappings:
+        if len(mappings) < len(parts):
+            raise DataError("a source is either files or records, not both.")
+        yield MEMORY, _in_memory(mappings)
+        return
+    if not parts:
+        raise DataError("the source names no file and holds no record.")
+    for part in parts:
+        files, ignored = find_files(str(part))
+        for path in ignored:
+            message = f"{path.name} was not read: it is no data file beside the others."
+            yield str(path), find_in_file("file-ignored", message, str(path))
+        for path in files:
+            yield str(path), read_file(path)
+
+
+def _in_memory(values: Sequence[Any]) -> Iterator[Record | Finding]:
+    for number, value in enumerate(values, start=1):
+        origin = Origin(MEMORY, number)
+        yield Record(value, origin) if isinstance(value, Mapping) else not_an_object(value, origin)
+
+
+def _read_rows(
+    rows: Iterator[Record | Finding],
+    file: str,
+    balance: Balance,
+    wanted: Format | None,
+    fields: Mapping[str, str],
+) -> Iterator[Example | Passage | Finding]:
+    first = list(islice(rows, FIRST))
+    values = [renamed(r.value, fields) for r in first if isinstance(r, Record)]
+    format = recognise(values, fields, wanted, file)
+    if format.name not in balance.formats and values:
+        balance.formats.append(format.name)
+    before = balance.read
+    for row in chain(first, rows):
+        if isinstance(row, Finding):
+            if row.level == "stop":
+                balance.read += 1
+                balance.dropped[row.name] += 1
+            yield row
+            continue
+        balance.read += 1
+        outcome = _examples(row, format, wanted, fields)
+        stop = next((item for item in outcome if isinstance(item, Finding) and item.level == "stop"), None)
+        if stop is not None:
+            balance.dropped[stop.name] += 1
+        yield from outcome
+    if balance.read == before:
+        raise DataError(f"{file}: the file holds no record.")
+
+
+def _examples(
+    record: Record, format: Format, wanted: Format | None, fields: Mapping[str, str]
+) -> list[Example | Passage | Finding]:
+    if fields:
+        record = Record(renamed(record.value, fields), record.origin)
+    if wanted is None and not fits(format, record.value):
+        return [_misfit(record, format)]
+    outcome = format.examples(record)
+    return [_in_their_names(item, fields) for item in outcome] if fields else outcome
+
+
+def _misfit(record: Record, format: Format) -> Finding:
+    other = next((f for f in FORMATS.values() if fits(f, record.value)), None)
+    if other is not None:
+        message = f"the record has the format {other.name!r}, but the file is read as {format.name!r}."
+        return find("mixed-formats", message, record.origin)
+    absent = [repr(name) for name in format.required if name not in record.value]
+    what = f"the field {' and '.join(absent)} is absent" if absent else "its fields hold other types"
+    found = ", ".join(map(str, record.value)) or "none"
+    message = f"the record does not fit the format {format.name!r} of this file: {what}. Found: {found[:120]}."
+    return find("no-format", message, record.origin)
+
+
+def _in_their_names(item: Example | Passage | Finding, fields: Mapping[str, str]) -> Example | Passage | Finding:
+    if isinstance(item, Finding) and item.path:
+        own = item.path.partition(".")[0].partition("[")[0]
+        if own in fields:
+            return replace(item, path=fields[own] + item.path[len(own) :])
+    return item
+
+
+def _with_system(example: Example, system: str) -> Example:
+    if example.messages[0].role in BEFORE:
+        return example
+    return replace(example, messages=(Message("system", system), *example.messages))
+
+
+def _fingerprint(source: Source) -> str:
+    parts = [source] if isinstance(source, str | Path) else list(source)
+    paths = [path for part in parts if isinstance(part, str | Path) for path in find_files(part)[0]]
+    if paths:
+        return fingerprint(paths)
+    return hashlib.sha256(b"\n".join(orjson.dumps(part, default=str) for part in parts)).hexdigest()
