@@ -1,0 +1,242 @@
+"""Attention for generation: keys and values are kept in a store of ours, and transformers models call this function.
+
+The decision: generation uses the same door as training (an attention function and one extra keyword), with no cache
+object. One forward takes a flat row of tokens: one for each sequence that goes on, the whole prompt of each that
+begins, and the beginning that several share (a *trunk*), computed and stored once. Attention over a trunk is one
+product for all rows above it, attention over a sequence's own tokens is batched over sequences, and the two meet by
+their log-sum-exp (FlashAttention-2's identity, Dao, 2023, https://arxiv.org/abs/2307.08691).
+
+Letters: G key/value heads with R query heads each, T tokens of the call, B slots, C capacity of a slot, L keys, D size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+
+NAME = "tunesmith-decode"
+"""What models are told to use (`attn_implementation`)."""
+
+_QUERY_BLOCK = 256  # queries at once in a long prompt; bounds the scores at heads * block * length
+_NOTHING = -1e30  # log-sum-exp of a part of which a row sees nothing; finite, so that differences stay defined
+
+Pair = tuple[Tensor, Tensor]
+
+
+@dataclass(slots=True, eq=False)
+class Trunk:
+    """A beginning that several sequences share; `layers` holds its keys and values [G, L, D] once it is read."""
+
+    ids: Sequence[int]
+    layers: dict[int, Pair] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Store:
+    """Keys and values of the sequences in progress: for each layer a pair [B, G, C, D]."""
+
+    slots: int = 0
+    capacity: int = 0
+    layers: dict[int, Pair] = field(default_factory=dict)
+
+    def of(self, layer: int, k: Tensor, v: Tensor) -> Pair:
+        """The pair of a layer, made to fit the first keys and values [G, T, D] that come."""
+        if layer not in self.layers:
+            self.layers[layer] = (self._zeros(k), self._zeros(v))
+        return self.layers[layer]
+
+    def reshape(self, slots: int, capacity: int, used: Sequence[int]) -> None:
+        """Take a new shape, keeping the first `used[i]` tokens of each slot i."""
+        self.slots, self.capacity = slots, capacity
+        for layer, old in self.layers.items():
+            new = (self._zeros(old[0][0]), self._zeros(old[1][0]))
+            for slot, length in enumerate(used):
+                for fresh, kept in zip(new, old, strict=True):
+                    fresh[slot, :, :length] = kept[slot, :, :length]
+            self.layers[layer] = new
+
+    def move(self, source: int, to: int, length: int) -> None:
+        """Copy the first tokens of one slot into another."""
+        for pair in self.layers.values():
+            for kept in pair:
+                kept[to, :, :length] = kept[source, :, :length]
+
+    def _zeros(self, like: Tensor) -> Tensor:
+        # Zeros, because what nobody sees still takes part in the product with weight 0, and 0 * nan is nan.
+        return like.new_zeros(self.slots, like.shape[0], self.capacity, like.shape[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Rows `start:end` of the call, which go on in `slot` after `stored` own tokens, or are the `trunk` itself."""
+
+    start: int
+    end: int
+    stored: int
+    slot: int
+    trunk: Trunk | None
+
+
+@dataclass(slots=True)
+class Call:
+    """What one forward has to know. Rows `0:singles` go on by one token each, in slots `0:singles`."""
+
+    store: Store
+    position: Tensor  # [T]
+    singles: int
+    stored: Tensor  # [singles] own tokens before this call
+    longest: int  # most own tokens of a single, with this call's
+    ragged: bool  # whether the singles differ in length
+    runs: Sequence[Run]
+    above: Sequence[tuple[Trunk, Tensor]]  # each trunk, and the rows that stand above it
+    masks: dict[tuple[object, ...], Tensor | None] = field(default_factory=dict)  # the same in most layers
+
+    def keep(self, layer: int, k: Tensor, v: Tensor) -> Pair:
+        """Store this call's keys and values [G, T, D]; the layer's pair."""
+        pair = self.store.of(layer, k, v)
+        for kept, new in zip(pair, (k, v), strict=True):
+            if self.singles:
+                slots = torch.arange(self.singles, device=new.device)
+                kept[slots, :, self.stored] = new[:, : self.singles].transpose(0, 1)
+            for run in self.runs:
+                if run.trunk is None:
+                    kept[run.slot, :, run.stored : run.stored + run.end - run.start] = new[:, run.start : run.end]
+        for run in self.runs:
+            if run.trunk is not None:
+                run.trunk.layers[layer] = (k[:, run.start : run.end].clone(), v[:, run.start : run.end].clone())
+        return pair
+
+    def mask_of_singles(self, window: int | None) -> Tensor | None:
+        """[singles, 1, 1, longest], True where a single sees an own token; None where it sees all."""
+        key = ("singles", window)
+        if key not in self.masks:
+            keys = torch.arange(self.longest, device=self.position.device)
+            seen = keys <= self.stored[:, None]
+            if window is not None:
+                seen &= keys > self.stored[:, None] - window
+            plain = not self.ragged and (window is None or self.longest <= window)
+            self.masks[key] = None if plain else seen[:, None, None]
+        return self.masks[key]
+
+    def mask_of_trunk(self, place: int, window: int | None) -> Tensor | None:
+        """[rows, L], True where a row sees a trunk token; None where it sees all."""
+        trunk, rows = self.above[place]
+        if window is None:
+            return None
+        key = ("trunk", place, window)
+        if key not in self.masks:
+            keys = torch.arange(len(trunk.ids), device=self.position.device)
+            self.masks[key] = keys > self.position[rows, None] - window
+        return self.masks[key]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, scaling: float, softcap: float | None) -> Pair:
+    """Attention over one part of the keys, and the log-sum-exp of its scores.
+
+    q [B, G, M, D], k and v [B, G, L, D], seen broadcastable to [B, G, M, L] → [B, G, M, Dv] and float32 [B, G, M].
+    """
+    scores = torch.matmul(q, k.transpose(-1, -2)).float().mul_(scaling)
+    if softcap is not None:
+        scores = scores.div_(softcap).tanh_().mul_(softcap)
+    if seen is not None:
+        scores.masked_fill_(~seen, float("-inf"))
+    lse = scores.logsumexp(-1, keepdim=True).clamp_min_(_NOTHING)
+    weights = scores.sub_(lse).exp_().to(v.dtype)
+    return torch.matmul(weights, v), lse.squeeze(-1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One layer's attention: the queries [G, R, T, D], what it is told, and the parts it puts together."""
+
+    call: Call
+    q: Tensor
+    out: Tensor  # [G, R, T, Dv]
+    lse: Tensor  # [G, R, T]
+    scaling: float
+    softcap: float | None
+    window: int | None
+
+    def singles(self, k: Tensor, v: Tensor) -> None:
+        """Every row that goes on by one token, over its own slot."""
+        n, keys = self.call.singles, self.call.longest
+        q = self.q[:, :, :n].permute(2, 0, 1, 3)
+        seen = self.call.mask_of_singles(self.window)
+        out, lse = attend(q, k[:n, :, :keys], v[:n, :, :keys], seen, self.scaling, self.softcap)
+        self.out[:, :, :n], self.lse[:, :, :n] = out.permute(1, 2, 0, 3), lse.permute(1, 2, 0)
+
+    def run(self, run: Run, k: Tensor, v: Tensor) -> None:
+        """The rows of a run over their own tokens [G, C, D], causally, a block of queries at a time."""
+        for start in range(run.start, run.end, _QUERY_BLOCK):
+            end = min(start + _QUERY_BLOCK, run.end)
+            first, last = run.stored + start - run.start, run.stored + end - run.start
+            keys = torch.arange(last, device=k.device)
+            queries = torch.arange(first, last, device=k.device)[:, None]
+            seen = keys <= queries
+            if self.window is not None:
+                seen &= keys > queries - self.window
+            rows = slice(start, end)
+            self.out[:, :, rows], self.lse[:, :, rows] = self._part(self.q[:, :, rows], k[:, :last], v[:, :last], seen)
+
+    def above(self, place: int, layer: int) -> None:
+        """Add to every row above a trunk what it sees of it."""
+        trunk, rows = self.call.above[place]
+        k, v = trunk.layers[layer]
+        q, seen = self.q.index_select(2, rows), self.call.mask_of_trunk(place, self.window)
+        more, more_lse = self._part(q, k, v, seen)
+        out, lse = self.out.index_select(2, rows), self.lse.index_select(2, rows)
+        both = torch.logaddexp(lse, more_lse)
+        merged = out * _share(lse, both, out) + more * _share(more_lse, both, more)
+        self.out.index_copy_(2, rows, merged)
+        self.lse.index_copy_(2, rows, both)
+
+    def _part(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None) -> Pair:
+        """Queries [G, R, M, D] over keys and values [G, L, D]; seen [M, L] or None."""
+        flat = q.reshape(1, q.shape[0], -1, q.shape[3])
+        seen = None if seen is None else seen.repeat(q.shape[1], 1)
+        out, lse = attend(flat, k[None], v[None], seen, self.scaling, self.softcap)
+        return out.view(*q.shape[:3], -1), lse.view(q.shape[:3])
+
+
+def _share(part: Tensor, whole: Tensor, like: Tensor) -> Tensor:
+    return (part - whole).exp().unsqueeze(-1).to(like.dtype)
+
+
+def decode_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **given: Any
+) -> tuple[Tensor, None]:
+    """What a transformers model calls: query [1, H, T, D], key and value [1, G, T, D] → [1, T, H, Dv].
+
+    `given["call"]` is the Call that the reader handed to the model; a model that loses it fails the trial.
+    """
+    call: Call = given["call"]
+    number: int = module.layer_idx  # type: ignore[assignment]
+    k, v = call.keep(number, key[0], value[0])
+    heads, tokens, size = query.shape[1:]
+    q = query[0].reshape(key.shape[1], -1, tokens, size)
+    scaling = given.get("scaling")
+    layer = _Layer(
+        call,
+        q,
+        q.new_empty(*q.shape[:3], value.shape[3]),
+        q.new_empty(q.shape[:3], dtype=torch.float32),
+        size**-0.5 if scaling is None else float(scaling),
+        given.get("softcap"),
+        given.get("sliding_window"),
+    )
+    if call.singles:
+        layer.singles(k, v)
+    for run in call.runs:
+        layer.run(run, *((k[run.slot], v[run.slot]) if run.trunk is None else run.trunk.layers[number]))
+    for place in range(len(call.above)):
+        layer.above(place, number)
+    out, sinks = layer.out, given.get("s_aux")
+    if sinks is not None:  # a sink takes part in the softmax and carries no value (gpt-oss)
+        out = out * torch.sigmoid(layer.lse - sinks.float().view(*q.shape[:2], 1)).unsqueeze(-1).to(out.dtype)
+    return out.reshape(heads, tokens, -1).transpose(0, 1)[None], None
+
+
+AttentionInterface.register(NAME, decode_attention)
