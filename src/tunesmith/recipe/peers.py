@@ -115,6 +115,7 @@ PEERS: dict[str, Peer] = {
     "gradient_accumulation_steps": Peer(None, _ACCUMULATION),
     "per_device_eval_batch_size": Peer(None, "validation is cut into micro-batches by the same token budget"),
     "eval_batch_size": Peer(None, "validation is cut into micro-batches by the same token budget"),
+    "optimizer": Peer("training.optimizer.kind", "adamw or sgd"),
     "optim": Peer("training.optimizer.kind", "adamw or sgd"),
     "adam_beta1": Peer("training.optimizer.beta1"),
     "adam_beta2": Peer("training.optimizer.beta2"),
