@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import io
 import zlib
+from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -22,7 +23,7 @@ TEXTS = (".txt", ".md", ".markdown")
 # Text rarely packs better than 100:1; a file that grows more than this is made to fill memory or disk.
 RATIO_LIMIT = 300
 RATIO_FREE = 64 * 2**20
-_SAMPLE = 64 * 2**10
+_PART = 2**16
 
 DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile)
 
@@ -145,15 +146,19 @@ class _Recoded(io.RawIOBase):
     """A UTF-16 or UTF-32 stream as UTF-8 bytes."""
 
     def __init__(self, stream: BinaryIO, encoding: str) -> None:
-        self._text = io.TextIOWrapper(stream, encoding=encoding, newline="")
+        self._stream = stream
+        self._decode = getincrementaldecoder(encoding)().decode
         self._ready = b""
+        self._ended = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        if not self._ready:
-            self._ready = self._text.read(_SAMPLE).encode("utf-8", "surrogatepass")
+        while not self._ready and not self._ended:
+            raw = self._stream.read(_PART)
+            self._ended = not raw
+            self._ready = self._decode(raw, self._ended).encode("utf-8", "surrogatepass")
         part = self._ready[: len(buffer)]
         self._ready = self._ready[len(part) :]
         buffer[: len(part)] = part

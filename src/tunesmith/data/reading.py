@@ -12,8 +12,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from tunesmith.data.checks import Answer, Finding, Findings, find, find_in_file, stopping
 from tunesmith.data.example import Example, Message, Origin, Passage
 from tunesmith.data.files import find_files, fingerprint
@@ -223,4 +221,4 @@ def _fingerprint(source: Source) -> str:
     paths = [path for part in parts if isinstance(part, str | Path) for path in find_files(part)[0]]
     if paths:
         return fingerprint(paths)
-    return hashlib.sha256(b"\n".join(orjson.dumps(part, default=str) for part in parts)).hexdigest()
+    return hashlib.sha256("\n".join(map(repr, parts)).encode("utf-8", "surrogatepass")).hexdigest()

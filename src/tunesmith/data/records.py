@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import orjson
-
 from tunesmith.data import arrays, tables, texts
 from tunesmith.data.checks import Finding, find, find_in_file
 from tunesmith.data.example import Origin
@@ -100,7 +98,8 @@ def json_lines(stream: BinaryIO, file: str) -> Iterator[tuple[int, Mapping[str, 
         if raw is None:
             yield find_in_file("line-too-long", "the line is longer than 32 MiB; it was skipped.", file, number)
             continue
-        if not raw.strip():
+        raw = raw.rstrip()
+        if not raw:
             blank.append(number)
             continue
         while blank:
@@ -115,5 +114,4 @@ def json_lines(stream: BinaryIO, file: str) -> Iterator[tuple[int, Mapping[str, 
 
 def not_an_object(value: Any, origin: Origin) -> Finding:
     """The finding for a record that is no JSON object."""
-    shown = orjson.dumps(value, default=str).decode()[:40]
-    return find("not-an-object", f"expected one JSON object, {{...}}, but found {shown}.", origin)
+    return find("not-an-object", f"expected one JSON object, {{...}}, but found {str(value)[:40]!r}.", origin)

@@ -6,7 +6,8 @@ becomes a wrong label in silence. Class numbers that a data set's own metadata n
 
 import csv
 from collections.abc import Iterator, Mapping
-from io import TextIOWrapper
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,18 +25,15 @@ Row = tuple[int, Mapping[str, Any]]
 
 def csv_rows(stream: BinaryIO, file: str, kind: str) -> Iterator[Row | Finding]:
     """Line number and cells by header of each row; the header stands on line 1."""
-    text = TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="")
     csv.field_size_limit(max(csv.field_size_limit(), CELL_LIMIT))
-    first = text.readline(CELL_LIMIT)
+    # Bytes that are not UTF-8 travel through the reader unharmed and are found in their own row.
+    text = (raw.decode("utf-8", "surrogateescape") for raw in iter(partial(stream.readline, CELL_LIMIT), b""))
+    first = next(text, "")
     delimiter = max(DELIMITERS[kind], *NAMES, key=lambda sign: (first.count(sign), sign == DELIMITERS[kind]))
     if delimiter != DELIMITERS[kind]:
         yield find_in_file("delimiter", f"the cells are separated by a {NAMES[delimiter]}.", file, 1)
 
-    def unread() -> Iterator[str]:
-        yield first
-        yield from text
-
-    reader = csv.reader(unread(), delimiter=delimiter, strict=True)
+    reader = csv.reader(chain([first], text), delimiter=delimiter, strict=True)
     header = _header(reader, file)
     while True:
         line = reader.line_num + 1

@@ -4,8 +4,8 @@ The decision: a text file has no records, but validation needs something to set 
 So it is cut into pieces of about 8,000 characters, at the end of a paragraph where there is one, else of a line.
 """
 
+from codecs import getincrementaldecoder
 from collections.abc import Iterator
-from io import TextIOWrapper
 from typing import BinaryIO
 
 from tunesmith.data.checks import Finding, find_in_file
@@ -17,12 +17,12 @@ LONGEST = 4 * PIECE
 
 def pieces(stream: BinaryIO, file: str) -> Iterator[tuple[int, str] | Finding]:
     """Line number (from 1) and text of each piece; joined, the texts are the file."""
-    text = TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="")
+    decode = getincrementaldecoder("utf-8")("surrogateescape").decode
     line, held, rest_of_file = 1, "", True
     while rest_of_file or held:
         while rest_of_file and len(held) < LONGEST:
-            part = text.read(LONGEST)
-            held += part
+            part = stream.read(LONGEST)
+            held += decode(part, not part)
             rest_of_file = bool(part)
         cut = _cut(held) if rest_of_file or len(held) > PIECE else len(held)
         piece, held = held[:cut], held[cut:]

@@ -75,6 +75,10 @@ def check_characters(text: str, at: str, notes: Notes) -> None:
         notes.add("control-character", "the text holds a control character (escape, bell, backspace, delete).", at)
     if text.isascii():
         return
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        notes.add("lone-surrogate", "the text holds half of a surrogate pair, which is no character.", at)
     if "\ufffd" in text:
         notes.add("replacement-character", "the text holds U+FFFD, where a character was lost.", at)
     if found := _MOJIBAKE.search(text):
