@@ -26,10 +26,16 @@ product: its name as written.
 order_number: its digits in quotes, or null if none is given."""
 
 
+def phrases(split: str) -> dict[str, Any]:
+    """The wording of one split: lists of options by slot."""
+    wording: dict[str, Any] = tomllib.loads((HERE / "phrases.toml").read_text(encoding="utf-8"))
+    return wording[split]  # type: ignore[no-any-return]
+
+
 def rows(split: str) -> list[dict[str, Any]]:
     """The conversations of one split, in the OpenAI `messages` form, in an order that mixes the categories."""
-    phrases = tomllib.loads((HERE / "phrases.toml").read_text(encoding="utf-8"))[split]
-    made = [_row(f"{split} {number}", number, phrases) for number in range(ROWS[split])]
+    options = phrases(split)
+    made = [_row(f"{split} {number}", number, options) for number in range(ROWS[split])]
     return [row for _, row in sorted(enumerate(made), key=lambda each: _draw(f"{split} {each[0]}", "place"))]
 
 
@@ -38,21 +44,21 @@ def text(split: str) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows(split))
 
 
-def _row(key: str, number: int, phrases: dict[str, Any]) -> dict[str, Any]:
+def _row(key: str, number: int, options: dict[str, Any]) -> dict[str, Any]:
     category, turn = CATEGORIES[number % len(CATEGORIES)], number // len(CATEGORIES)
     urgency = _choose(key, "urgency", URGENCIES)
-    problems = phrases["problems"][category]
-    product = f"{_choose(key, 'maker', phrases['makers'])} {_choose(key, 'thing', phrases['things'])}"
+    problems = options["problems"][category]
+    product = f"{_choose(key, 'maker', options['makers'])} {_choose(key, 'thing', options['things'])}"
     order = str(10000 + _draw(key, "order") % 90000) if _draw(key, "has order") % 3 else None
     request = [
         problems[turn % len(problems)].format(p=product),
-        _choose(key, "order phrase", phrases["orders"]).format(n=order) if order else "",
+        _choose(key, "order phrase", options["orders"]).format(n=order) if order else "",
     ]
-    mood = _choose(key, "urgency phrase", phrases["urgency"][urgency])
+    mood = _choose(key, "urgency phrase", options["urgency"][urgency])
     parts = [
-        _choose(key, "greeting", phrases["greetings"]),
+        _choose(key, "greeting", options["greetings"]),
         *([mood, *request] if _draw(key, "mood first") % 4 == 0 else [*request, mood]),
-        _choose(key, "signature", phrases["signatures"]).format(name=_choose(key, "name", phrases["names"])),
+        _choose(key, "signature", options["signatures"]).format(name=_choose(key, "name", options["names"])),
     ]
     answer = {"category": category, "urgency": urgency, "product": product, "order_number": order}
     return {
@@ -64,8 +70,8 @@ def _row(key: str, number: int, phrases: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _choose(key: str, what: str, options: Sequence[str]) -> str:
-    return options[_draw(key, what) % len(options)]
+def _choose(key: str, what: str, of: Sequence[str]) -> str:
+    return of[_draw(key, what) % len(of)]
 
 
 def _draw(key: str, what: str) -> int:
