@@ -1,31 +1,34 @@
 """Which characters of a rendered conversation the assistant generates, derived from the template alone.
 
-The decision: an answer begins where the prompt that would be served ends, and runs to the end of the turn that the
-template was writing, its end token included. Both are read off real renderings (the conversation up to the turn with
-a generation prompt; the conversation that ends with the turn), so no list of model names is needed. Where those
-renderings do not agree with the whole conversation, the template rewrites what came earlier, and the answer says so.
+The decision: an answer is what stands behind the prompt that would be served, in the conversation that ends with the
+answer, up to the end of the turn that the template was writing, its end token included. Both are real renderings, so no
+list of model names is needed. The proof is that the whole conversation reads the same: where it does not, the template
+rewrites what came earlier, and the answer carries that doubt.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.data.example import Message
 from tunesmith.errors import TemplateError
-from tunesmith.tokens.template import ChatTemplate, Rendering, Span
+from tunesmith.tokens.template import ChatTemplate, Rendering
+
+Tools = Sequence[Mapping[str, Any]]
+Pieces = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the assistant generates in one turn: characters `start:end` of the text.
 
-    `message` is the index of the turn; there are several `pieces` where a tool spoke in the middle of it. `doubt` is
-    None where the answer is proved: the served prompt is a prefix of the text, and the turn reads as it did when it was
-    the last one. Else it tells the first differing piece.
+    `message` is the index of the turn. `doubt` is None where the answer is proved: the served prompt is a prefix of the
+    text, and the turn reads as it did when it was the last one. Else it tells the first differing piece, and `pieces`
+    are what of the turn stands in the text.
     """
 
     message: int
-    pieces: tuple[tuple[int, int], ...]
+    pieces: Pieces
     doubt: str | None
 
     @property
@@ -38,74 +41,95 @@ class Answer:
 
 
 def find_answers(
-    template: ChatTemplate,
-    rendering: Rendering,
-    messages: Sequence[Message],
-    tools: Sequence[Mapping[str, Any]] = (),
+    template: ChatTemplate, rendering: Rendering, messages: Sequence[Message], tools: Tools = ()
 ) -> tuple[Answer, ...]:
     """The answers of all assistant turns of `messages`, whose rendering `rendering` is, in order.
 
     A turn that leaves nothing in the text has no answer here.
     """
-    found = (
-        _answer(template, rendering, messages, tools, index)
-        for index, message in enumerate(messages)
-        if message.role == "assistant"
-    )
-    return tuple(answer for answer in found if answer is not None)
+    answers = []
+    for index, message in enumerate(messages):
+        if message.role == "assistant":
+            try:
+                prompt = template.render(messages[:index], tools, generation_prompt=True).text
+                alone = rendering if index + 1 == len(messages) else template.render(messages[: index + 1], tools)
+            except TemplateError as error:
+                pieces = _generated(rendering, "", index, last=False)
+                answers.append(Answer(index, pieces, f"it cannot write the conversation up to there ({error})"))
+            else:
+                answers.append(_answer(rendering, alone, prompt, index, message))
+    return tuple(answer for answer in answers if answer.pieces)
 
 
-def _answer(
-    template: ChatTemplate,
-    rendering: Rendering,
-    messages: Sequence[Message],
-    tools: Sequence[Mapping[str, Any]],
-    index: int,
-) -> Answer | None:
-    prompt = template.render(messages[:index], tools, generation_prompt=True).text
-    pieces = _generated(rendering, index, prompt)
-    if not pieces:
-        return None
-    doubt = _difference("the prompt when serving", prompt, rendering.text[: len(prompt)])
-    if doubt is None and index + 1 < len(messages):
-        alone = template.render(messages[: index + 1], tools)
-        written = "".join(alone.text[a:b] for a, b in _generated(alone, index, prompt))
-        kept = "".join(rendering.text[a:b] for a, b in pieces)
-        doubt = _difference("the answer when it is generated", written, kept)
-    return Answer(index, pieces, doubt)
+def _answer(rendering: Rendering, alone: Rendering, prompt: str, index: int, message: Message) -> Answer:
+    generated = _generated(alone, prompt, index, last=True)
+    doubt = _difference("the prompt that is served", prompt, rendering.text)
+    if doubt is None and generated:
+        begin, end = len(prompt), generated[-1][1]
+        answer = alone.text[begin:end]
+        doubt = _lost_words(message, answer) or _difference("the answer as generated", answer, rendering.text[begin:])
+        if doubt is None:
+            return Answer(index, ((begin, end),), None)
+    return Answer(index, _generated(rendering, prompt, index, last=alone is rendering), doubt)
 
 
-def _generated(rendering: Rendering, index: int, prompt: str) -> tuple[tuple[int, int], ...]:
+def _lost_words(message: Message, answer: str) -> str | None:
+    """What of the message's content and calls is missing in the answer; templates may set whitespace and tags anew."""
+    content = message.content.strip()
+    if content not in answer:
+        letters = iter("".join(answer.split()))
+        if not all(letter in letters for letter in "".join(content.split())):
+            return f"it leaves out words of {content[:40]!r}"
+    for call in message.tool_calls:
+        name = call.get("function", call).get("name", "")
+        if name not in answer:
+            return f"it leaves out the call of the tool {name!r}"
+    return None
+
+
+def _generated(rendering: Rendering, prompt: str, index: int, *, last: bool) -> Pieces:
     """The characters of turn `index` behind the prompt, without the whitespace that the template puts after them."""
     own = [span for span in rendering.spans if span.owner == index]
     if any(span.marked for span in own):
         own = [span for span in own if span.marked]
-    own_words = [span.start for span in own if span.author == index]
-    # The prompt holds no word of this turn: where both begin alike by chance, the answer keeps its first characters.
-    start = min([common_prefix(prompt, rendering.text), *own_words[:1]])
-    pieces: list[tuple[int, int]] = []
-    for span in own:
-        begin = max(span.start, start)
-        if begin >= span.end:
-            continue
-        if pieces and pieces[-1][1] == begin:
-            pieces[-1] = (pieces[-1][0], span.end)
-        else:
-            pieces.append((begin, span.end))
-    return _without_trailing_space(pieces, rendering, own)
-
-
-def _without_trailing_space(
-    pieces: list[tuple[int, int]], rendering: Rendering, own: list[Span]
-) -> tuple[tuple[int, int], ...]:
+    own_words = [span for span in own if span.author == index]
+    start = _start(rendering, prompt, own_words[0].start if own_words else None)
+    pieces = _joined((max(span.start, start), span.end) for span in own)
     if not pieces:
         return ()
-    begin, end = pieces[-1]
-    floor = max([begin, *(span.end for span in own if span.author >= 0)])
-    while end > floor and rendering.text[end - 1].isspace():
-        end -= 1
-    kept = [*pieces[:-1], (begin, end)] if end > begin else pieces[:-1]
-    return tuple(kept)
+    floor = max([start, *(span.end for span in own_words)])
+    end = _without_space(rendering.text, floor, pieces[-1][1])
+    if last and end == floor and not own[-1].marked:
+        # Nothing in the turn ends it, so what the template writes behind its loop does (an end token after all turns).
+        end = _without_space(rendering.text, floor, len(rendering.text))
+    return _joined([*pieces[:-1], (pieces[-1][0], end)])
+
+
+def _start(rendering: Rendering, prompt: str, first_word: int | None) -> int:
+    """Where the prompt ends in the text; where they part, the beginning of the piece in which they do."""
+    shared = common_prefix(prompt, rendering.text)
+    if first_word is not None and first_word <= shared:
+        # The prompt holds no word of this turn: where both begin alike by chance, the answer keeps its beginning.
+        return first_word
+    if shared == len(prompt):
+        return shared
+    return max((span.start for span in rendering.spans if span.start <= shared), default=0)
+
+
+def _joined(pieces: Iterable[tuple[int, int]]) -> Pieces:
+    joined: list[tuple[int, int]] = []
+    for begin, end in pieces:
+        if begin >= end:
+            continue
+        if joined and joined[-1][1] == begin:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((begin, end))
+    return tuple(joined)
+
+
+def _without_space(text: str, floor: int, end: int) -> int:
+    return floor + len(text[floor:end].rstrip())
 
 
 def common_prefix(one: str, other: str) -> int:
@@ -117,12 +141,12 @@ def common_prefix(one: str, other: str) -> int:
     return low
 
 
-def _difference(what: str, expected: str, got: str) -> str | None:
-    """Where two texts part, as a clause that shows both; None where they are equal."""
-    if expected == got:
+def _difference(what: str, expected: str, text: str) -> str | None:
+    """How `text` fails to begin with `expected`, as a clause that shows both; None where it begins so."""
+    if text.startswith(expected):
         return None
-    at = common_prefix(expected, got)
-    return f"{what} reads {expected[at : at + 40]!r} where the conversation reads {got[at : at + 40]!r}"
+    at = common_prefix(expected, text)
+    return f"{what} goes on {expected[at : at + 40]!r} where the conversation goes on {text[at : at + 40]!r}"
 
 
 def require_certain(answer: Answer) -> None:
@@ -133,6 +157,8 @@ def require_certain(answer: Answer) -> None:
     """
     if answer.doubt is not None:
         raise TemplateError(
-            f"The chat template rewrites message {answer.message + 1}: {answer.doubt}. Training on it would teach "
-            "what is never generated. Set supervision.train_on: last_assistant, or end the conversation there."
+            f"The chat template does not keep message {answer.message + 1} as it is generated: {answer.doubt}. "
+            "Learning it so would teach what is never generated. Give the message weight 0, learn the last answer "
+            "alone (supervision.train_on: last_assistant), or split the conversation at every such turn "
+            "(supervision.rewritten_turns: split)."
         )

@@ -245,10 +245,17 @@ class CompiledTemplate:
             size += len(piece)
             if size > MAX_OUTPUT:
                 raise SecurityError(f"the template writes more than {MAX_OUTPUT:,} characters")
-            if isinstance(piece, Traced):
-                yield piece
-            else:
-                yield Traced.of(piece, Source(UNKNOWN, self._environment.recorder.turn))
+            yield _written_at(piece, self._environment.recorder.turn)
+
+
+def _written_at(piece: str, turn: int) -> Traced:
+    """The piece, with `turn` for what was made at no turn of its own: a message's words, `eos_token`, a number."""
+    if not isinstance(piece, Traced):
+        return Traced.of(piece, Source(UNKNOWN, turn))
+    if turn == OUTSIDE or all(source.turn != OUTSIDE for _, source in piece._runs):
+        return piece
+    runs = ((length, s._replace(turn=turn) if s.turn == OUTSIDE else s) for length, s in piece._runs)
+    return Traced._made(piece, tuple(runs))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 from tunesmith.data.example import Message
 from tunesmith.errors import TemplateError
 from tunesmith.tokens.sandbox import CompiledTemplate, Turn
-from tunesmith.tokens.traced import TEMPLATE, TOOLS, Source, Traced, trace
+from tunesmith.tokens.traced import OUTSIDE, TEMPLATE, TOOLS, Source, Traced, trace
 
 _ROLE = re.compile(r"[A-Za-z][\w-]*")
 
@@ -35,8 +35,14 @@ class Span:
 
     @property
     def owner(self) -> int:
-        """The message that this span belongs to: its author, or for the template's words the turn around them."""
-        return self.author if self.author >= 0 else self.turn
+        """The message whose turn this span is part of; OUTSIDE for none.
+
+        The template's words belong to the turn around them. A message's words belong to it unless the template wrote
+        them at the turn of another: the name of a called tool in front of its reply, a reply inside the call's turn.
+        """
+        if self.author < 0 or self.turn == OUTSIDE:
+            return max(self.author, self.turn)
+        return self.author if self.turn == self.author else OUTSIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ class ChatTemplate:
         self.source = source
         self._specials = {name: Traced.of(text, Source(TEMPLATE)) for name, text in specials.items()}
         self._compiled = CompiledTemplate(source)
-        self._in_parts = self._wants_parts()
+        self.in_parts = self._wants_parts()
 
     def render(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = (), *, generation_prompt: bool = False
@@ -67,7 +73,7 @@ class ChatTemplate:
         Raises:
             TemplateError: the template refuses the conversation, fails, or goes beyond a limit.
         """
-        return self._render(messages, tools, generation_prompt, self._in_parts)
+        return self._render(messages, tools, generation_prompt, self.in_parts)
 
     def _render(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], generation_prompt: bool, in_parts: bool
@@ -102,17 +108,14 @@ def _spans(written: Traced) -> tuple[Span, ...]:
     spans: list[Span] = []
     at = 0
     for length, source in written._runs:
-        if spans and (spans[-1].author, spans[-1].turn, spans[-1].marked) == source:
-            spans[-1] = Span(spans[-1].start, at + length, *source)
-        else:
-            spans.append(Span(at, at + length, *source))
+        spans.append(Span(at, at + length, *source))
         at += length
     return tuple(spans)
 
 
 def _turn(index: int, message: Message, in_parts: bool) -> Turn:
     """The message with the fields that transformers gives a template."""
-    own = Source(index, index)
+    own = Source(index)
     # Templates build control tokens from role names (`<|user|>`); a plain name can forge nothing.
     role_source = Source(TEMPLATE, index) if _ROLE.fullmatch(message.role) else own
     content = Traced.of(message.content, own)

@@ -17,7 +17,8 @@ class Source(NamedTuple):
     """Where characters come from.
 
     `author` is the index of a message, or TEMPLATE, TOOLS, UNKNOWN. `turn` is the index of the message whose loop body
-    was running when the template wrote them (OUTSIDE else). `marked` tells that a `{% generation %}` block held them.
+    was running when the template made them, or else when it wrote them (OUTSIDE: none was). `marked` tells that a
+    `{% generation %}` block held them.
     """
 
     author: int

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +140,7 @@ def test_every_token_of_a_passage_is_learned_exactly_once(tokenizer: Tokenizer) 
     learned = [int(id_) for w in windows for id_, weight in zip(w.ids, w.weights, strict=True) if weight]
     assert learned == [*tokenizer.encode(text), tokenizer.eos_id]
     assert all(len(window) <= 7 for window in windows)
-    assert all(a.ids[-1] == b.ids[0] for a, b in zip(windows, windows[1:], strict=False))
+    assert all(a.ids[-1] == b.ids[0] for a, b in pairwise(windows))
 
 
 def test_a_passage_that_fits_is_one_window_and_an_empty_one_is_none(tokenizer: Tokenizer) -> None:
