@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
 
 from tunesmith.errors import ModelError
+from tunesmith.models.context import NO_LIMIT, context_length
 from tunesmith.models.fingerprint import weights_sha256
-from tunesmith.models.load import NO_LIMIT, context_length
 from tunesmith.models.quiet import quiet
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -117,6 +117,11 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelError(f"{path}: should hold a JSON object, not {type(value).__name__}.")
     return value
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """`value` in a file, indented, for people too."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _found(folder: Path) -> str:

@@ -7,7 +7,6 @@ tokenizer that cannot be rebuilt with certainty is refused, because a text that 
 fails without a word.
 """
 
-import json
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
@@ -19,7 +18,8 @@ from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from tunesmith.errors import ModelError
-from tunesmith.models.load import context_length
+from tunesmith.models.context import context_length
+from tunesmith.models.folder import read_json, write_json
 from tunesmith.models.quiet import quiet
 
 DIGITS_ALONE = frozenset({"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"})
@@ -94,7 +94,7 @@ def _plain(model: PreTrainedModel) -> PreTrainedModel:
     config.name_or_path = ""
     _shorten_floats(config)
     with torch.device("meta"):
-        plain: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+        plain: PreTrainedModel = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     plain.load_state_dict(model.state_dict(), assign=True)
     plain.tie_weights()
     plain.generation_config = model.generation_config
@@ -117,8 +117,8 @@ def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, rule: str | None, contex
     tokenizer.save_pretrained(target)
     # The generic class takes tokenizer.json as it is, in every version of transformers; a named one may rebuild it.
     path = target / "tokenizer_config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings = read_json(path)
     settings["tokenizer_class"] = "PreTrainedTokenizerFast"
     for trace in ("is_local", "local_files_only", "backend"):
         settings.pop(trace, None)
-    path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, settings)

@@ -6,7 +6,6 @@ the network.
 """
 
 import difflib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from tunesmith.errors import ModelError, UsageError
 from tunesmith.models import gguf, packages
 from tunesmith.models.cache import home, made_once
 from tunesmith.models.fingerprint import file_sha256, fingerprint
-from tunesmith.models.folder import is_adapter, read_json, verify
+from tunesmith.models.folder import is_adapter, read_json, verify, write_json
 from tunesmith.models.packages import PACKAGE_MODELS, PackageModel
 from tunesmith.models.quiet import quiet
 
@@ -185,7 +184,7 @@ def _with_fast_tokenizer(folder: Path) -> Path:
 
 def _record(folder: Path, name: str, origin: str, sha256: str) -> None:
     record = {"name": name, "origin": origin, "origin_sha256": sha256, "fingerprint": fingerprint(folder)}
-    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / RECORD, record)
 
 
 def _cached_source(folder: Path, hub_id: str | None) -> Source:
