@@ -73,7 +73,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except TunesmithError as error:
         return _fail(error, str(error), error.exit_code)
     except OSError as error:
-        return _fail(error, f"{error.filename or 'a file'}: {error.strerror or error}.", 1)
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(error, f"{place}{error.strerror or error}.", 1)
     except Exception as error:
         return _fail(error, f"this is a bug in Tunesmith ({type(error).__name__}: {error}). Show it with --debug.", 1)
 

@@ -1,6 +1,9 @@
 """`tunesmith models`: which base models there are, where they lie, and what is in a folder."""
 
+import dataclasses
 import json
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,16 +13,16 @@ app = typer.Typer(help="List, fetch and describe models.", no_args_is_help=True,
 
 @app.command("list")
 def list_models() -> None:
-    """Print the models that can be used by a short name."""
+    """Print the models that can be used by name, and where those lie that are here."""
     from tunesmith.models.sources import known
 
-    for name in known():
-        print(name)
+    for model in known():
+        print(f"{model.name}\t{model.folder or 'not fetched yet'}\t{model.about}")
 
 
 @app.command()
 def pull(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A short name, hub name, folder or GGUF file.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A short name, a hub name, a folder or a GGUF file.")],
 ) -> None:
     """Fetch a model once; the last line of the output is its local folder."""
     from tunesmith.models.sources import pull as pull_model
@@ -33,12 +36,24 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Describe a model: architecture, size, tokenizer, checksum of the weights."""
-    from tunesmith.models.sources import describe
+    from tunesmith.models.folder import describe
 
-    facts = describe(path)
+    facts = dataclasses.asdict(describe(_folder(path)))
     if as_json:
-        print(json.dumps(facts, ensure_ascii=False, indent=2))
+        print(json.dumps(facts, ensure_ascii=False, indent=2, default=str))
         return
     width = max(map(len, facts))
     for name, value in facts.items():
-        print(f"{name:<{width}}  {value}")
+        print(f"{name.replace('_', ' '):<{width}}  {value}")
+
+
+def _folder(path: str) -> Path:
+    """The folder of the weights that a path or name means."""
+    from tunesmith.models.sources import resolve
+    from tunesmith.run.folder import is_started, weights_of
+
+    if not is_started(Path(path)):
+        return resolve(path).folder
+    folder, meaning = weights_of(Path(path))
+    print(f"Showing {meaning}.", file=sys.stderr)
+    return folder

@@ -26,14 +26,12 @@ def show(source: Source = None, overrides: Overrides = None) -> None:
 @app.command()
 def check(source: Source = None, overrides: Overrides = None) -> None:
     """Say whether the settings can be used, and whether the files that they name exist."""
-    from tunesmith.errors import DataError
+    from tunesmith.data.files import find_files
     from tunesmith.recipe import load_recipe
     from tunesmith.recipe.paths import data_files
 
-    recipe = load_recipe(source, overrides or ()).recipe
-    missing = [name for name in data_files(recipe) if not Path(name).exists()]
-    if missing:
-        raise DataError(f"{', '.join(missing)}: no such file. Paths in a recipe are relative to the recipe's folder.")
+    for name in data_files(load_recipe(source, overrides or ()).recipe):
+        find_files(name)
     print("The recipe is valid.", file=sys.stderr)
 
 

@@ -42,4 +42,4 @@ def train(
     from tunesmith.recipe import load_recipe
     from tunesmith.run.train import train as train_run
 
-    print(train_run(load_recipe(source, changes), resume=AUTO if resume else "never").folder)
+    print(train_run(load_recipe(source, changes), resume="auto" if resume else "never").folder)

@@ -109,13 +109,13 @@ def attempt(draft: Draft, key: str, setting: str, value: Any, convert: Callable[
 
 
 def _one(draft: Draft, key: str, value: Any) -> None:
-    reason = next((reason for pattern, reason in _REASONS if fnmatch(key, pattern)), None)
-    if reason is None and (setting := _counterpart(key)) in CONVERSIONS:
+    if (setting := _counterpart(key)) in CONVERSIONS:
         if setting in draft.values:
             draft.note(key, f"not translated: {setting} is already set ({draft.comments[setting]})")
         else:
             attempt(draft, key, setting, value)
         return
+    reason = next((reason for pattern, reason in _REASONS if fnmatch(key, pattern)), None)
     remark = PEERS[key].remark if key in PEERS else ""
     draft.note(key, f"not translated: {reason or remark or _UNKNOWN}")
 
