@@ -94,6 +94,7 @@ RECORDS: dict[str, Kind] = {
     "unanswered-tool-call": _warn("A tool call gets no result before the next turn.", "Add the tool's turn."),
     "orphan-tool-result": _warn("A tool's turn answers no call.", "Add the call, or correct tool_call_id."),
     "rejected-unused": _note("Only the preferred answer is learned.", "Nothing, for supervised training."),
+    "not-on-a-path": _note("A message of a tree is not used.", "Nothing, unless tree:best or a language left it out."),
     "undesirable": _stop("The record shows what not to say.", "Use it for preference training.", NO_TARGET),
     "numeric-label": _warn("A class is named by a number, which says nothing to the model.", "Write its name."),
 }

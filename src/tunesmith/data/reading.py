@@ -6,7 +6,7 @@ finding that stopped it; nothing is repaired in silence and nothing vanishes.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -70,6 +70,13 @@ class Balance:
     read: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     formats: list[str] = field(default_factory=list)
+
+    def book(self, finding: Finding) -> Finding:
+        """The finding, after the record that it stands for has been counted."""
+        if finding.level == "stop":
+            self.read += 1
+            self.dropped[finding.name] += 1
+        return finding
 
 
 def read_examples(
@@ -162,12 +169,24 @@ def _read_rows(
     if format.name not in balance.formats and values:
         balance.formats.append(format.name)
     before = balance.read
-    for row in chain(first, rows):
+    every = chain(first, rows)
+    yield from (
+        _gather(every, format, balance, fields) if format.gather else _each(every, format, wanted, balance, fields)
+    )
+    if balance.read == before:
+        raise DataError(f"{file}: the file holds no record.")
+
+
+def _each(
+    rows: Iterable[Record | Finding],
+    format: Format,
+    wanted: Format | None,
+    balance: Balance,
+    fields: Mapping[str, str],
+) -> Iterator[Example | Passage | Finding]:
+    for row in rows:
         if isinstance(row, Finding):
-            if row.level == "stop":
-                balance.read += 1
-                balance.dropped[row.name] += 1
-            yield row
+            yield balance.book(row)
             continue
         balance.read += 1
         outcome = _examples(row, format, wanted, fields)
@@ -175,8 +194,26 @@ def _read_rows(
         if stop is not None:
             balance.dropped[stop.name] += 1
         yield from outcome
-    if balance.read == before:
-        raise DataError(f"{file}: the file holds no record.")
+
+
+def _gather(
+    rows: Iterable[Record | Finding], format: Format, balance: Balance, fields: Mapping[str, str]
+) -> Iterator[Example | Passage | Finding]:
+    """The examples of a format that needs several records for one; the file's records are held."""
+    assert format.gather is not None
+    records = []
+    for row in rows:
+        record = row if isinstance(row, Finding) else Record(renamed(row.value, fields), row.origin)
+        if isinstance(record, Record) and not fits(format, record.value):
+            record = _misfit(record, format)
+        if isinstance(record, Finding):
+            yield balance.book(record)
+        else:
+            records.append(record)
+    for group in format.gather(records):
+        balance.read += group.read
+        balance.dropped.update(group.dropped)
+        yield from group.outcome
 
 
 def _examples(

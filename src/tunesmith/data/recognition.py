@@ -30,14 +30,17 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
 
 
 def named(name: str) -> Format:
-    """The format of this name.
+    """The format of this name, with the options that follow it after colons (`tree:best:en`).
 
     Raises:
         UsageError: there is none; suggests the nearest.
     """
-    if name in FORMATS:
-        return FORMATS[name]
-    near = difflib.get_close_matches(name.replace("-", "_"), FORMATS, n=1)
+    base, *options = name.split(":")
+    if base in FORMATS and not options:
+        return FORMATS[base]
+    if base in FORMATS and (variant := FORMATS[base].variant) is not None:
+        return variant(*options)
+    near = difflib.get_close_matches(base.replace("-", "_"), FORMATS, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise UsageError(f"data.format: there is no format {name!r}; known are {', '.join(FORMATS)}.{hint}")
 

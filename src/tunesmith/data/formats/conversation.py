@@ -14,7 +14,6 @@ from tunesmith.data.formats.roles import BEFORE
 from tunesmith.data.formats.tools import Tools, arguments_of, required_arguments, tool_name
 
 _MOJIBAKE = re.compile("Ã[\u0080-\u00bf]|â€|Â[\u00a0-\u00bf]")
-_CONTROLS = ("\x1b", "\x07", "\x08", "\x7f")
 
 
 def conversation(
@@ -37,8 +36,7 @@ def conversation(
     for i, message in enumerate(messages):
         _check_text(message, places[i] if places else f"{at}[{i}].content", notes)
     _check_order(messages, at, notes)
-    if tools or any(m.tool_calls or m.role == "tool" for m in messages):
-        _check_calls(messages, tools, at, notes)
+    _check_calls(messages, tools, at, notes)
     _check_target(messages, at, notes)
     return notes.outcome(Example(tuple(messages), notes.origin, tools, weight))
 
@@ -71,7 +69,7 @@ def check_characters(text: str, at: str, notes: Notes) -> None:
         notes.add("nul-character", "the text holds a NUL character.", at)
     if "\r" in text:
         notes.add("carriage-return", "the text has Windows line ends (\\r\\n), which would be learned.", at)
-    if any(sign in text for sign in _CONTROLS):
+    if "\x1b" in text or "\x07" in text or "\x08" in text or "\x7f" in text:
         notes.add("control-character", "the text holds a control character (escape, bell, backspace, delete).", at)
     if text.isascii():
         return
@@ -115,6 +113,8 @@ def _check_target(messages: Sequence[Message], at: str, notes: Notes) -> None:
 
 
 def _check_calls(messages: Sequence[Message], tools: Tools, at: str, notes: Notes) -> None:
+    if not any(m.tool_calls or m.role == "tool" for m in messages):
+        return
     defined = {tool_name(tool): tool for tool in tools}
     waiting: dict[Any, str] = {}
     seen: set[Any] = set()

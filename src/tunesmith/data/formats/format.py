@@ -4,7 +4,7 @@ The decision: a format is a value with two functions and the list of its fields,
 and one line in `table.py`. Formats see their own field names alone; `data.fields` has been applied before.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +16,22 @@ Outcome = list[Example | Passage | Finding]
 
 
 @dataclass(frozen=True, slots=True)
+class Gathered:
+    """What several records that belong together hold: how many there were, and how many gave no example and why."""
+
+    outcome: Outcome
+    read: int
+    dropped: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Format:
     """One way to write examples.
 
     `required` and `optional` are the names of its fields. `recognise` says whether a record is meant to be of this
     format (a record may be and still be wrong); `examples` gives what the record holds and what was found in it.
-    A finding at level `stop` means that the record gives no example.
+    A finding at level `stop` means that the record gives no example. Where examples need several records, `gather`
+    reads all of a file instead and keeps its own balance. `variant` gives the format with options (`tree:best`).
     """
 
     name: str
@@ -30,6 +40,8 @@ class Format:
     optional: tuple[str, ...]
     recognise: Callable[[Mapping[str, Any]], bool]
     examples: Callable[[Record], Outcome]
+    gather: Callable[[Iterable[Record]], Iterator[Gathered]] | None = None
+    variant: "Callable[..., Format] | None" = None
 
 
 @dataclass(slots=True)

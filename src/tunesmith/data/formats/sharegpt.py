@@ -37,14 +37,17 @@ def _examples(record: Record) -> Outcome:
         kind = "missing-field" if raw is None else "wrong-type"
         notes.add(kind, f"the field {name!r} holds no list of turns.", name)
         return notes.outcome()
-    turns: list[Message | None] = []
-    if system := text_field(value, "system", notes, required=False):
-        turns.append(Message("system", system))
-    for i, turn in enumerate(raw):
-        turns += _read(turn, i, f"{name}[{i}]", notes)
+    system = text_field(value, "system", notes, required=False)
+    turns = [Message("system", system)] if system else []
+    turns += read_turns(raw, name, notes)
     tools = read_tools(value.get("tools"), "tools", notes)
-    messages = [turn for turn in turns if turn is not None]
-    return conversation(messages, notes, tools=tools, weight=record_weight(value, notes), at=name)
+    return conversation(turns, notes, tools=tools, weight=record_weight(value, notes), at=name)
+
+
+def read_turns(raw: list[Any], at: str, notes: Notes) -> list[Message]:
+    """The turns of a list in any dialect; those that cannot be read leave a finding."""
+    read = [turn for i, entry in enumerate(raw) for turn in _read(entry, i, f"{at}[{i}]", notes)]
+    return [turn for turn in read if turn is not None]
 
 
 def _read(raw: Any, i: int, at: str, notes: Notes) -> list[Message | None]:

@@ -8,9 +8,25 @@ from tunesmith.data.formats.classification import CLASSIFICATION
 from tunesmith.data.formats.format import Format
 from tunesmith.data.formats.messages import MESSAGES
 from tunesmith.data.formats.pairs import ALPACA, DOLLY, FLAN, PROMPT_COMPLETION
+from tunesmith.data.formats.preference import MARKED, PREFERENCE, RANKED
 from tunesmith.data.formats.sharegpt import SHAREGPT
 from tunesmith.data.formats.text import TEXT
+from tunesmith.data.formats.tree import TREE
 
 FORMATS: dict[str, Format] = {
-    f.name: f for f in (MESSAGES, SHAREGPT, PROMPT_COMPLETION, ALPACA, DOLLY, FLAN, CLASSIFICATION, TEXT)
+    f.name: f
+    for f in (
+        TREE,
+        PREFERENCE,
+        RANKED,
+        MARKED,
+        MESSAGES,
+        SHAREGPT,
+        PROMPT_COMPLETION,
+        ALPACA,
+        DOLLY,
+        FLAN,
+        CLASSIFICATION,
+        TEXT,
+    )
 }
