@@ -41,3 +41,9 @@ class TrainingError(TunesmithError):
 
 class CheckpointError(TunesmithError):
     """A checkpoint is missing, damaged, or does not belong to this run."""
+
+
+class Interrupted(TunesmithError):
+    """Somebody asked a run to end; it ended after a step, saved, and can be resumed."""
+
+    exit_code = 130

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
 from invariants.families import ALONE, BY_FOREST, build
+
 from tunesmith.data.example import Origin
 from tunesmith.models.probe import probe
 from tunesmith.tokens.encoded import EncodedExample

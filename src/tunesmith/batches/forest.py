@@ -7,6 +7,7 @@ falls out of the lengths they share. Flat packing is the same forest with sharin
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,10 +98,10 @@ class PrefixForest:
     def _shared_with_previous(self) -> list[int]:
         """For each example in sorted order, how many tokens it shares with the one before it."""
         ids = [self.examples[i].ids for i in self._order]
-        return [0] + [shared_length(a, b) for a, b in zip(ids, ids[1:], strict=False)]
+        return [0] + [shared_length(a, b) for a, b in pairwise(ids)]
 
     def _grow(self, shared: list[int]) -> None:
-        """Emit the nodes depth-first: each range of sorted examples that agree on more becomes a node above its parts."""
+        """Emit the nodes depth-first: a range of sorted examples that agree on more becomes a node above its parts."""
         todo = [(a, b, 0, -1) for a, b in _groups(shared, 0, len(self._order), 0)][::-1]
         while todo:
             first, last, depth, parent = todo.pop()

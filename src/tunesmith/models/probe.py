@@ -134,7 +134,7 @@ def _smallest_limit(config: Any) -> float:
 
 
 def _limit_holders(config: Any) -> list[dict[str, Any]]:
-    """The dictionaries in which limits stand: the configuration itself and its rotary settings, one or per layer type."""
+    """The dictionaries in which limits stand: the configuration, and its rotary settings (one, or per layer type)."""
     text = config.get_text_config()
     holders = [vars(text)]
     rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None)

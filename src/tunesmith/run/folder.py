@@ -22,7 +22,7 @@ NUMERICS = 1
 """Raised whenever the same recipe may give other numbers than before."""
 
 FINAL, BEST, CHECKPOINTS = "final", "best", "checkpoints"
-RECIPE, METRICS, REPORT = "recipe.yaml", "metrics.jsonl", "report.json"
+RECIPE, METRICS, REPORT, LOG = "recipe.yaml", "metrics.jsonl", "report.json", "console.log"
 
 
 def versions() -> dict[str, str]:
@@ -49,9 +49,9 @@ def new_folder(recipe: Recipe, *, now: Callable[[], time.struct_time] = time.loc
     return folder
 
 
-def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run of ours."""
-    return (folder / RECIPE).is_file() and (folder / METRICS).is_file()
+def is_started(folder: Path) -> bool:
+    """Whether a folder holds a run of ours: its recipe is the last thing written before training begins."""
+    return (folder / RECIPE).is_file()
 
 
 def weights_of(run: Path) -> tuple[Path, str]:

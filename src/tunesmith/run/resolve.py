@@ -60,13 +60,14 @@ def total_memory(device: str) -> int:
 
 def resolve(loaded: Loaded, *, examples: int, longest: int, validated: bool, shapes: Shapes, device: str) -> Loaded:
     """The recipe with nothing left open."""
+    asked = loaded
     for name, choose in (
         ("training.dtype", lambda r: _dtype(r, device)),
         ("training.threads", lambda r: (torch.get_num_threads(), "one for each core that this process may use")),
         ("training.learning_rate", _learning_rate),
         ("training.batch_size", lambda r: _batch_size(r, examples)),
         ("training.epochs", lambda r: _epochs(r, examples)),
-        ("training.validation.patience", lambda r: _patience(r, loaded, validated)),
+        ("training.validation.patience", lambda r: _patience(r, asked, validated)),
         ("training.steps", lambda r: _steps(r, examples)),
         ("training.weight_decay", _weight_decay),
         ("training.warmup", _warmup),

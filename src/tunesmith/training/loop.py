@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from pydantic import JsonValue
-from torch import nn
+from torch import Tensor, nn
 
 from tunesmith.batches.order import derive, examples_of_step, steps_per_epoch
 from tunesmith.errors import TrainingError
@@ -92,7 +92,8 @@ def fit(
         CheckpointError: a checkpoint cannot be read or written.
     """
     settings = plan.training
-    assert settings.batch_size is not None and settings.micro_batch_tokens is not None, "the recipe is not resolved"
+    assert settings.batch_size is not None, "the recipe is not resolved"
+    assert settings.micro_batch_tokens is not None, "the recipe is not resolved"
     count, batch_size = len(examples), settings.batch_size
     per_epoch = steps_per_epoch(count, batch_size)
     parameters = [parameter for _, parameter in trainable]
@@ -149,7 +150,10 @@ def fit(
             every = plan.checkpoints.every or "epoch"
             if late or ended != "done" or _due(state.step, every, per_epoch, last=last):
                 state = replace(state, journal_length=journal.sync())
-                tensors = {"weights": dict(trainable), "optimizer": state_tensors(optimizer, trainable)}
+                tensors: dict[str, dict[str, Tensor]] = {
+                    "weights": {**dict(trainable)},
+                    "optimizer": state_tensors(optimizer, trainable),
+                }
                 checkpoint.save(root, state.step, tensors, asdict(state), keep=plan.checkpoints.keep)
                 saved_at = time.monotonic()
     return Outcome(state, ended)

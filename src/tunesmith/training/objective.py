@@ -67,7 +67,7 @@ def cross_entropy(
 
 
 def logit_losses(logits: Tensor, targets: Targets, *, smoothing: float = 0.0, scale: float | None = None) -> Losses:
-    """The same losses where only the model itself can make its logits [U, V]; with `scale` autograd makes the gradient."""
+    """The same losses where only the model itself makes its logits [U, V]; with `scale`, also their gradient."""
     log_p = torch.log_softmax(logits.float(), dim=-1)
     loss, right = _losses(log_p, targets, smoothing)
     if scale is not None:

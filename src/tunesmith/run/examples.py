@@ -1,0 +1,182 @@
+"""From the files of a recipe to encoded examples, with the books balanced.
+
+The decision: everything that can be wrong with data is found here, before a model is loaded. Each record that was read
+is trained, set aside for validation or test, or dropped with a reason; else the run stops and lists what stopped it.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tunesmith.data.example import Example, Passage
+from tunesmith.data.reading import Reading, read_examples
+from tunesmith.data.settings import DataSettings
+from tunesmith.data.split import Split, split
+from tunesmith.errors import DataError, TemplateError
+from tunesmith.tokens.encode import Encoder
+from tunesmith.tokens.encoded import EncodedExample
+
+SHARE = 0.05
+"""Of the training file, for validation and for test each, where the recipe says nothing."""
+SHOWN = 10
+CHUNK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Sets:
+    """The encoded sets of a run. `read` = their sizes (before passages were cut into windows) + Σ `dropped`."""
+
+    train: tuple[EncodedExample, ...]
+    validation: tuple[EncodedExample, ...]
+    test: tuple[EncodedExample, ...]
+    held_out: tuple[Example | Passage, ...]
+    """The test examples as they were read."""
+    read: int
+    dropped: Mapping[str, int]
+    format: str
+    sha256: Mapping[str, str]
+    findings: Mapping[str, int]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest example of all sets."""
+        return max(len(e) for part in (self.train, self.validation, self.test) for e in part)
+
+
+def read_sets(data: DataSettings, encoder: Encoder, *, context: int) -> Sets:
+    """Everything that a run needs of its data.
+
+    Raises:
+        DataError: something stops the run; the message lists what, where and how to go on.
+    """
+    books = _Books(data, encoder, context)
+    reading = books.read("data.train", data.train)
+    shares, files = _shares(data)
+    parts = split(reading.examples, validation=shares["validation"], test=shares["test"])
+    given = {name: books.read(f"data.{name}", file).examples for name, file in files.items()}
+    raw = Split(parts.train, given.get("validation", parts.validation), given.get("test", parts.test))
+    train, validation = books.encode(raw.train), books.encode(raw.validation)
+    kept_test: list[Example | Passage] = []
+    test = books.encode(raw.test, kept_test)
+    books.close()
+    if len(train) < data.minimum:
+        raise DataError(
+            f"{_named(data.train)}: {len(train)} training examples, but a run starts with {data.minimum} or more "
+            f"(gains are usually seen from 50 to 100 on). Add examples, or set data.minimum={max(len(train), 1)}."
+        )
+    if not train:
+        raise DataError(f"{_named(data.train)}: no example is left to train on.")
+    return Sets(
+        train, validation, test, tuple(kept_test), books.total, dict(books.dropped), reading.format, books.sha256,
+        dict(books.findings),
+    )  # fmt: skip
+
+
+def _shares(data: DataSettings) -> tuple[dict[str, float], dict[str, str]]:
+    """How much of the training file each other set takes, and which sets are files of their own.
+
+    Naming one of the two sets as a file says that the split has been made; the other is then not cut from training.
+    """
+    asked = {"validation": data.validation, "test": data.test}
+    files = {name: value for name, value in asked.items() if isinstance(value, str)}
+    default = 0.0 if files else SHARE
+    shares = {}
+    for name, value in asked.items():
+        shares[name] = 0.0 if isinstance(value, str) else default if value is None else float(value)
+    return shares, files
+
+
+class _Books:
+    """Reads and encodes one set after the other, and remembers what was dropped and what stops the run."""
+
+    def __init__(self, data: DataSettings, encoder: Encoder, context: int) -> None:
+        self._data, self._encoder = data, encoder
+        self._limit = min(encoder.max_length or context, context)
+        self.total = 0
+        self.dropped: Counter[str] = Counter()
+        self.findings: Counter[str] = Counter()
+        self.sha256: dict[str, str] = {}
+        self._refused: list[str] = []
+        self._long: list[str] = []
+        self._mute: list[str] = []
+
+    def read(self, name: str, source: str | tuple[str, ...]) -> Reading:
+        d = self._data
+        reading = read_examples(source, format=d.format, fields=d.fields, system=d.system)
+        reading.refuse(on_bad_record=d.on_bad_record, on_no_target=d.on_no_target)
+        self.total += reading.read
+        self.dropped.update(reading.dropped)
+        self.findings.update(reading.totals)
+        self.sha256[name] = reading.sha256
+        return reading
+
+    def encode(
+        self, examples: Sequence[Example | Passage], kept: list[Example | Passage] | None = None
+    ) -> tuple[EncodedExample, ...]:
+        """The examples that can be trained; `kept` receives them as they were read."""
+        encoded: list[EncodedExample] = []
+        for start in range(0, len(examples), CHUNK):
+            chunk = examples[start : start + CHUNK]
+            for example, parts in zip(chunk, self._encoded(chunk), strict=True):
+                good = [part for part in parts if self._usable(part)]
+                encoded += good
+                if good and kept is not None:
+                    kept.append(example)
+        return tuple(encoded)
+
+    def _encoded(self, chunk: Sequence[Example | Passage]) -> list[list[EncodedExample]]:
+        if all(isinstance(e, Example) for e in chunk):
+            try:
+                return [[e] for e in self._encoder.encode_many([e for e in chunk if isinstance(e, Example)])]
+            except TemplateError:
+                pass  # one of them is refused: find out which, one by one
+        return [self._one(e) for e in chunk]
+
+    def _one(self, example: Example | Passage) -> list[EncodedExample]:
+        if isinstance(example, Passage):
+            windows = self._encoder.passages(example, self._limit)
+            if not windows:
+                self.dropped["empty-text"] += 1
+            return windows
+        try:
+            return [self._encoder.encode(example)]
+        except TemplateError as refusal:
+            self.dropped["template-refuses"] += 1
+            self._refused.append(str(refusal))
+            return []
+
+    def _usable(self, encoded: EncodedExample) -> bool:
+        if len(encoded) > self._limit:
+            self.dropped["too-long"] += 1
+            self._long.append(f"{encoded.origin} ({len(encoded):,} tokens)")
+            return False
+        if not encoded.target_weight > 0:
+            self.dropped["no-target"] += 1
+            self._mute.append(str(encoded.origin))
+            return False
+        return True
+
+    def close(self) -> None:
+        """Refuse what the recipe does not say to drop."""
+        d, problems = self._data, []
+        if self._refused and d.on_bad_record == "stop":
+            problems.append(
+                _listed(f"{len(self._refused)} conversations cannot be rendered", self._refused, "on_bad_record")
+            )
+        if self._long and d.on_too_long == "stop":
+            what = f"{len(self._long)} examples are longer than the context of {self._limit:,} tokens"
+            problems.append(_listed(what, self._long, "on_too_long"))
+        if self._mute and d.on_no_target == "stop":
+            problems.append(_listed(f"{len(self._mute)} examples teach nothing", self._mute, "on_no_target"))
+        if problems:
+            raise DataError("\n".join(problems))
+
+
+def _listed(what: str, where: Sequence[str], setting: str) -> str:
+    shown = "".join(f"\n  {place}" for place in where[:SHOWN])
+    more = f"\n  … and {len(where) - SHOWN} more" if len(where) > SHOWN else ""
+    return f"{what}:{shown}{more}\nCorrect them, or go on without them: data.{setting}=drop."
+
+
+def _named(source: str | tuple[str, ...]) -> str:
+    return source if isinstance(source, str) else ", ".join(source)

@@ -1,0 +1,142 @@
+"""Everything that stands before the first step: model, tokenizer, data, method, and a recipe with nothing left open.
+
+The decision: nothing is written before all of it has succeeded, so bad input leaves no run folder behind.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig
+
+from tunesmith.errors import RecipeError
+from tunesmith.models.context import context_length
+from tunesmith.models.load import load_model
+from tunesmith.models.methods import Applied, apply
+from tunesmith.models.probe import Probe, probe
+from tunesmith.models.sources import Source
+from tunesmith.models.sources import resolve as resolve_source
+from tunesmith.recipe import Loaded, Recipe
+from tunesmith.run.examples import Sets, read_sets
+from tunesmith.run.resolve import Shapes, dangers, resolve
+from tunesmith.tokens.builtin import BUILT_IN, missing_control_tokens
+from tunesmith.tokens.encode import Encoder
+from tunesmith.tokens.tokenizer import Tokenizer
+
+Say = Callable[[str], object]
+KNOWN_METRICS = ("validation_loss", "validation_accuracy")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a run starts from."""
+
+    loaded: Loaded
+    source: Source
+    encoder: Encoder
+    sets: Sets
+
+    @property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return self.loaded.recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A model with its method applied, and how it is run."""
+
+    model: Any
+    applied: Applied
+    probe: Probe
+
+
+def prepare(loaded: Loaded, say: Say) -> Prepared:
+    """Read and check everything that the recipe names, and resolve what it leaves open.
+
+    Raises:
+        TunesmithError: something cannot be used as it is; nothing has been written.
+    """
+    metric = loaded.recipe.training.validation.metric
+    if metric not in KNOWN_METRICS:
+        raise RecipeError(f"training.validation.metric: {metric!r} is not measured. Use {' or '.join(KNOWN_METRICS)}.")
+    source = resolve_source(loaded.recipe.model, revision=loaded.recipe.revision)
+    say(f"model: {source.name}")
+    tokenizer = Tokenizer.load(source.folder)
+    loaded = _with_template(loaded, tokenizer, say)
+    supervision = loaded.recipe.supervision
+    encoder = Encoder(
+        tokenizer,
+        train_on=supervision.train_on,
+        chat_template=supervision.chat_template,
+        max_length=supervision.max_length,
+    )
+    config = AutoConfig.from_pretrained(source.folder, trust_remote_code=False)
+    sets = read_sets(loaded.recipe.data, encoder, context=context_length(config))
+    say(_balance(sets))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    before = loaded.origins
+    loaded = resolve(
+        loaded,
+        examples=len(sets.train),
+        longest=sets.longest,
+        validated=bool(sets.validation),
+        shapes=Shapes.of(config),
+        device=device,
+    )
+    for name, origin in loaded.origins.items():
+        if before.get(name) != origin:
+            say(f"  {name}: {_value(loaded.recipe, name)} ({origin.detail})")
+    for danger in dangers(loaded.recipe, examples=len(sets.train), validated=bool(sets.validation)):
+        say(f"warning: {danger}")
+    return Prepared(loaded, source, encoder, sets)
+
+
+def make_ready(prepared: Prepared, say: Say) -> Ready:
+    """Load the model, apply the method, and let the probe decide how it is run."""
+    recipe = prepared.recipe
+    if recipe.training.threads is not None:
+        torch.set_num_threads(recipe.training.threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model: Any = load_model(prepared.source.folder, dtype=DTYPES[recipe.training.dtype]).to(device)  # type: ignore[arg-type]
+    found = probe(model, longest=prepared.sets.longest)
+    applied = apply(recipe.method, model, seed=recipe.seed)
+    share = 100 * applied.trainable_parameters / applied.total_parameters
+    say(f"method: {recipe.method.kind}, {applied.trainable_parameters:,} parameters train ({share:.2f} %)")
+    for note in applied.notes:
+        say(f"  {note}")
+    say(f"probe: {found.reason}")
+    return Ready(model, applied, found)
+
+
+def _with_template(loaded: Loaded, tokenizer: Tokenizer, say: Say) -> Loaded:
+    """A model without a chat template gets a built-in one whose control tokens it knows, and that is said."""
+    if loaded.recipe.supervision.chat_template is not None or tokenizer.chat_template is not None:
+        return loaded
+    fitting = [name for name in BUILT_IN if not missing_control_tokens(BUILT_IN[name], tokenizer)]
+    # A template of control tokens marks turns better than plain words do.
+    name = next((name for name in fitting if name != "plain"), fitting[0])
+    reason = "the model has no chat template, and its tokenizer knows the control tokens of this one"
+    return loaded.resolve("supervision.chat_template", name, reason)
+
+
+def _balance(sets: Sets) -> str:
+    dropped = "".join(f", {count:,} dropped ({name})" for name, count in sets.dropped.items())
+    parts = f"{len(sets.train):,} train, {len(sets.validation):,} validation, {len(sets.test):,} test"
+    return f"data: {sets.format}; {sets.read:,} records read: {parts}{dropped}"
+
+
+def _value(recipe: Recipe, name: str) -> Any:
+    value: Any = recipe
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def tokenizer_files(source_folder: Path) -> list[Path]:
+    """The files that make a tokenizer, to be copied beside trained weights."""
+    names = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json")
+    return [source_folder / name for name in names if (source_folder / name).is_file()]

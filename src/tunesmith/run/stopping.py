@@ -1,0 +1,38 @@
+"""How a run is asked to end: Ctrl-C or SIGTERM once finishes the step and saves; twice stops now.
+
+The decision: the first signal only sets a flag that the loop reads between steps, so a save is never cut short by
+the very request that wants it.
+"""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def stop_requests(say: Callable[[str], object]) -> Iterator[Callable[[], bool]]:
+    """Within the block, a function that tells whether somebody asked to end."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        say("Asked to stop: finishing this step, then saving. Once more stops at once and loses it.")
+
+    before: dict[signal.Signals, Any] = {}
+    try:
+        for number in SIGNALS:
+            before[number] = signal.signal(number, ask)
+    except ValueError:
+        # Only a program's main thread may listen to signals; elsewhere its owner decides when to stop.
+        before.clear()
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,158 @@
+"""A run that was interrupted and resumed is, bit for bit, the run that never was."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tiny_model import chat_file, tiny_model
+from tunesmith.errors import CheckpointError, UsageError
+from tunesmith.recipe import load_recipe
+from tunesmith.run.train import resume, train
+from tunesmith.training.durable import sha256_of
+from tunesmith.training.progress import Progress
+
+METHODS = {
+    "full": ["method.kind=full"],
+    "frozen": ["method.kind=frozen", "method.layers=1"],
+    "lora": ["method.rank=4"],
+    "lora with dropout": ["method.rank=4", "method.dropout=0.2"],
+    "small micro-batches": ["method.kind=full", "training.micro_batch_tokens=80"],
+    "momentum": ["method.kind=full", "training.optimizer={kind: sgd, momentum: 0.9}"],
+    "early stopping": ["method.kind=full", "training.validation={patience: 2, min_improvement: 100.0, every: 2}"],
+}
+STEPS = 11
+
+
+def quiet(text: str) -> None:
+    """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("data")
+    return chat_file(folder / "train.jsonl"), chat_file(folder / "validation.jsonl", count=6, start=100)
+
+
+def arguments(model: Path, data: tuple[Path, Path], run: Path, *more: str) -> list[str]:
+    return [
+        f"model={model}", f"run={run}", f"data.train={data[0]}", f"data.validation={data[1]}", "data.test=0",
+        "training.batch_size=5", f"training.steps={STEPS}", "training.validation.every=2", "checkpoints.every=3", *more,
+    ]  # fmt: skip
+
+
+def contents(run: Path) -> dict[str, Any]:
+    """Everything that must be the same: the journal apart from times, and the bytes of every tensor file."""
+    journal = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for entry in journal:
+        del entry["seconds"]
+    files = {str(f.relative_to(run)): sha256_of(f) for f in sorted(run.rglob("*.safetensors"))}
+    return {"journal": journal, "files": files}
+
+
+def killed_at(step: int, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Run `act`, and tear it down in the middle of the loop right after update `step`."""
+
+    class Killed(BaseException):
+        pass
+
+    real = Progress.step
+
+    def deadly(self: Progress, entry: Any) -> None:
+        real(self, entry)
+        if entry["step"] == step:
+            raise Killed
+
+    monkeypatch.setattr(Progress, "step", deadly)
+    with pytest.raises(Killed):
+        act()
+    monkeypatch.setattr(Progress, "step", real)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_resumed_run_gives_the_same_bits(
+    method: str, model: Path, data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tmp_path / "whole"
+    train(load_recipe(None, arguments(model, data, whole, *METHODS[method])), say=quiet)
+    expected = contents(whole)
+    assert expected["files"]
+    broken = tmp_path / "broken"
+    last = expected["journal"][-1]["step"]
+    first, second = (1, 4) if last < 9 else (4, 8)
+    recipe = load_recipe(None, arguments(model, data, broken, *METHODS[method]))
+    killed_at(first, monkeypatch, lambda: train(recipe, say=quiet))
+    killed_at(second, monkeypatch, lambda: resume(broken, say=quiet))
+    resume(broken, say=quiet)
+    assert contents(broken) == expected
+
+
+def test_early_stopping_ends_the_run_early(model: Path, data: tuple[Path, Path], tmp_path: Path) -> None:
+    result = train(load_recipe(None, arguments(model, data, tmp_path / "run", *METHODS["early stopping"])), say=quiet)
+    assert result.report["ended"] == "patience"
+    assert result.report["steps"] < STEPS
+
+
+def test_resuming_a_finished_run_changes_nothing(model: Path, data: tuple[Path, Path], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(load_recipe(None, arguments(model, data, run)), say=quiet)
+    before = contents(run)
+    resume(run, say=quiet)
+    assert contents(run) == before
+
+
+def test_resume_auto_starts_and_then_goes_on(
+    model: Path, data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    recipe = load_recipe(None, arguments(model, data, run))
+    killed_at(2, monkeypatch, lambda: train(recipe, resume="auto", say=quiet))
+    assert train(recipe, resume="auto", say=quiet).report["steps"] == STEPS
+
+
+def test_changed_data_are_refused_unless_accepted(
+    model: Path, data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    moved = chat_file(tmp_path / "train.jsonl"), data[1]
+    killed_at(4, monkeypatch, lambda: train(load_recipe(None, arguments(model, moved, run)), say=quiet))
+    chat_file(moved[0], count=23)
+    with pytest.raises(CheckpointError, match=r"(?s)data\.train: was .*--accept"):
+        resume(run, say=quiet)
+    assert resume(run, ["data.train"], say=quiet).report["steps"] == STEPS
+
+
+def test_a_run_folder_is_never_overwritten(model: Path, data: tuple[Path, Path], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "thesis.txt").write_text("precious")
+    with pytest.raises(UsageError, match="never overwritten"):
+        train(load_recipe(None, arguments(model, data, run)), say=quiet)
+    assert [f.name for f in run.iterdir()] == ["thesis.txt"]
+
+
+def test_validation_and_checkpoints_do_not_change_the_weights(
+    model: Path, data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    often, never = tmp_path / "often", tmp_path / "never"
+    train(load_recipe(None, arguments(model, data, often, "method.dropout=0.1")), say=quiet)
+    rare = [a for a in arguments(model, data, never, "method.dropout=0.1") if "validation" not in a and "every" not in a]
+    train(load_recipe(None, [*rare, "data.validation=0"]), say=quiet)
+    final = "final/adapter_model.safetensors"
+    assert sha256_of(often / final) == sha256_of(never / final)
+
+
+def test_another_seed_gives_another_order(model: Path, data: tuple[Path, Path], tmp_path: Path) -> None:
+    losses = []
+    for seed in (0, 1):
+        run = tmp_path / str(seed)
+        train(load_recipe(None, arguments(model, data, run, f"seed={seed}")), say=quiet)
+        losses.append([entry["loss"] for entry in contents(run)["journal"]])
+    assert losses[0] != losses[1]
