@@ -9,8 +9,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tunesmith.data.example import Message
 from tunesmith.errors import TemplateError
+from tunesmith.tokens.template import ChatTemplate
 from tunesmith.tokens.tokenizer import Tokenizer
+from tunesmith.tokens.traced import TEMPLATE
 
 _CHATML = """\
 {%- for message in messages %}
@@ -57,7 +60,8 @@ _PLAIN = """\
 BUILT_IN = {"chatml": _CHATML, "gemma": _GEMMA, "plain": _PLAIN}
 """Templates by name. `plain` needs no control token but the model's end token."""
 
-_CONTROL = re.compile(r"<\|?[A-Za-z_][\w ]*\|?>")
+_CONTROL = re.compile(r"<[|\uff5c]?[^\W\d][\w\u2581]*[|\uff5c]?>")
+_PROBE = (Message("system", "s"), Message("user", "u"), Message("assistant", "a"))
 
 
 def template_text(choice: str) -> str:
@@ -79,8 +83,20 @@ def template_text(choice: str) -> str:
 
 
 def control_texts(template: str) -> tuple[str, ...]:
-    """The texts in a template's own words that look like control tokens (`<|im_end|>`), each once, in order."""
-    return tuple(dict.fromkeys(_CONTROL.findall(template)))
+    """The texts that a template puts around plain turns and that look like control tokens (`<|im_end|>`), in order.
+
+    Found by running it, so that tags which it writes around tools alone do not count.
+
+    Raises:
+        TemplateError: the template is not valid or cannot render a plain question and answer.
+    """
+    runnable = ChatTemplate(template, {})
+    try:
+        rendering = runnable.render(_PROBE)
+    except TemplateError:  # many templates know no system message
+        rendering = runnable.render(_PROBE[1:])
+    own = "".join(rendering.text[span.start : span.end] for span in rendering.spans if span.author == TEMPLATE)
+    return tuple(dict.fromkeys(_CONTROL.findall(own)))
 
 
 def missing_control_tokens(template: str, tokenizer: Tokenizer) -> tuple[str, ...]:
@@ -94,8 +110,9 @@ def missing_control_tokens(template: str, tokenizer: Tokenizer) -> tuple[str, ..
 def with_control_tokens(files: dict[str, str], tokens: tuple[str, ...], *, end_token: str) -> dict[str, str]:
     """The tokenizer's files (name → text) with `tokens` added as control tokens and `end_token` as the end of a turn.
 
-    New tokens get the ids behind the vocabulary, in order; a token that the vocabulary already holds as a plain entry
-    keeps its id. `files` must hold tokenizer.json and tokenizer_config.json.
+    New tokens get the ids behind the vocabulary, in order, so the model's embedding must grow to hold them; a token
+    that the vocabulary already holds as a plain entry keeps its id, and one that is already added stays as it is.
+    `files` must hold tokenizer.json and tokenizer_config.json; other files are handed through.
     """
     description = json.loads(files["tokenizer.json"])
     added: list[dict[str, Any]] = description["added_tokens"]

@@ -6,13 +6,14 @@ of a message can never become a control token of the template, because they are 
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from tunesmith.data.example import Example, Message, Passage
+from tunesmith.data.example import Example, Message, Origin, Passage
 from tunesmith.errors import TemplateError
 from tunesmith.tokens.answers import Answer, find_answers, require_certain
 from tunesmith.tokens.builtin import template_text
@@ -83,13 +84,7 @@ class Encoder:
             TemplateError: as `encode`, for the first example that cannot be encoded.
         """
         segmented = [self._segments(self.learned(example)) for example in examples]
-        flat = self.tokenizer.encode_batch([(s.text, s.after) for segments in segmented for s in segments])
-        encoded = []
-        at = 0
-        for example, segments in zip(examples, segmented, strict=True):
-            encoded.append(_assembled(example, segments, flat[at : at + len(segments)]))
-            at += len(segments)
-        return encoded
+        return self._tokenized(segmented, [example.origin for example in examples])
 
     def learned(self, example: Example) -> Learned:
         """The text of a conversation and the character spans that are learned, before any token is made.
@@ -97,19 +92,31 @@ class Encoder:
         Raises:
             TemplateError: as `encode`.
         """
-        try:
-            rendering = self.template.render(example.messages, example.tools)
-            answers = find_answers(self.template, rendering, example.messages, example.tools)
+        with _located(example):
+            rendering, answers = self._read(example)
             weights = self._weights(example, answers)
             for answer in answers:
                 if weights[answer.message] > 0:
                     require_certain(answer)
-        except TemplateError as error:
-            raise TemplateError(f"{example.origin}: {error}") from error
-        spans = [(*piece, weights[answer.message]) for answer in answers for piece in answer.pieces]
-        if self.train_on == "all":
-            spans = _filled(spans, len(rendering.text), example.weight)
-        return Learned(rendering, answers, tuple(span for span in spans if span[2] > 0))
+        return self._learned(example, rendering, answers, weights)
+
+    def encode_split(self, example: Example) -> list[EncodedExample]:
+        """A conversation as one example for each turn that the template rewrites later, and one for all the others.
+
+        Where the template keeps every learned turn this is `encode`. Else each rewritten turn is learned at the end of
+        a conversation of its own, as it is generated, and is context alone in the whole: nothing is learned twice.
+
+        Raises:
+            TemplateError: the template refuses the conversation, or a turn is not certain even as the last one.
+        """
+        with _located(example):
+            rendering, answers = self._read(example)
+            weights = self._weights(example, answers)
+            rewritten = [a.message for a in answers if a.doubt is not None and weights[a.message] > 0]
+            whole = self._learned(example, rendering, answers, {**weights, **dict.fromkeys(rewritten, 0.0)})
+            parts = [self._ending_with(example, message, weights[message]) for message in rewritten]
+        kept = [part for part in (whole, *parts) if part.spans] or [whole]
+        return self._tokenized([self._segments(part) for part in kept], [example.origin] * len(kept))
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
         """The ids to be served for the next answer: a prefix of the trained ids of any conversation that goes on so.
@@ -138,6 +145,40 @@ class Encoder:
         step = window - 1
         starts = range(0, max(len(ids) - 1, 1), step)
         return [_window(ids[at : at + window], passage) for at in starts]
+
+    def _read(self, example: Example) -> tuple[Rendering, tuple[Answer, ...]]:
+        rendering = self.template.render(example.messages, example.tools)
+        return rendering, find_answers(self.template, rendering, example.messages, example.tools)
+
+    def _learned(
+        self, example: Example, rendering: Rendering, answers: tuple[Answer, ...], weights: Mapping[int, float]
+    ) -> Learned:
+        spans = [(*piece, weights[answer.message]) for answer in answers for piece in answer.pieces]
+        if self.train_on == "all":
+            spans = _filled(spans, len(rendering.text), example.weight)
+        return Learned(rendering, answers, tuple(span for span in spans if span[2] > 0))
+
+    def _ending_with(self, example: Example, message: int, weight: float) -> Learned:
+        """The conversation up to a turn, of which that turn alone is learned."""
+        rendering, answers = self._read(replace(example, messages=example.messages[: message + 1]))
+        last = answers[-1]
+        require_certain(last)
+        return Learned(rendering, answers, tuple((*piece, weight) for piece in last.pieces))
+
+    def _tokenized(self, segmented: Sequence[Sequence[Segment]], origins: Sequence[Origin]) -> list[EncodedExample]:
+        flat = iter(self.tokenizer.encode_batch([(s.text, s.after) for segments in segmented for s in segments]))
+        return [
+            _assembled(origin, segments, [next(flat) for _ in segments])
+            for origin, segments in zip(origins, segmented, strict=True)
+        ]
+
+    def forged(self, learned: Learned) -> list[str]:
+        """The texts of control tokens in messages' words, as they stand in the conversation; they stay plain text."""
+        return self._segmenter.forged_texts(learned.rendering, learned.answers)
+
+    def ends_answer(self, text: str) -> bool:
+        """Whether an answer's text ends with a control token."""
+        return self._segmenter.ends_with_control(text)
 
     def _weights(self, example: Example, answers: Sequence[Answer]) -> dict[int, float]:
         """The weight of each answer's targets: the message's own, else by `train_on`; times the example's."""
@@ -178,6 +219,14 @@ def _probe(template: ChatTemplate) -> tuple[Rendering, tuple[Answer, ...]]:
     return rendering, find_answers(template, rendering, messages)
 
 
+@contextmanager
+def _located(example: Example) -> Iterator[None]:
+    try:
+        yield
+    except TemplateError as error:
+        raise TemplateError(f"{example.origin}: {error}") from error
+
+
 def _filled(spans: Iterable[tuple[int, int, float]], end: int, weight: float) -> list[tuple[int, int, float]]:
     """The spans and, with `weight`, everything between them."""
     filled: list[tuple[int, int, float]] = []
@@ -188,13 +237,13 @@ def _filled(spans: Iterable[tuple[int, int, float]], end: int, weight: float) ->
     return [span for span in [*filled, (at, end, weight)] if span[0] < span[1]]
 
 
-def _assembled(example: Example, segments: Sequence[Segment], ids: Sequence[list[int]]) -> EncodedExample:
+def _assembled(origin: Origin, segments: Sequence[Segment], ids: Sequence[list[int]]) -> EncodedExample:
     flat = np.array([id_ for piece in ids for id_ in piece], dtype=np.int32)
     weights = np.repeat(
         np.array([segment.weight for segment in segments], dtype=np.float32), [len(piece) for piece in ids]
     )
     weights[:1] = 0.0  # nothing stands before the first token that could predict it
-    return EncodedExample(flat, weights, example.origin)
+    return EncodedExample(flat, weights, origin)
 
 
 def _window(ids: list[int], passage: Passage) -> EncodedExample:

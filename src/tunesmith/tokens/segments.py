@@ -5,8 +5,9 @@ and inside any text that would become a control token without being the template
 control tokens that a model generates inside an answer (`<think>`), never one that begins or ends a turn.
 """
 
+import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tunesmith.tokens.answers import Answer
@@ -47,7 +48,9 @@ class Segmenter:
         text = rendering.text
         borders = {border for answer in answers for piece in answer.pieces for border in piece}
         borders.update(border for start, end, _ in learned for border in (start, end))
-        cuts = sorted((borders | set(self.forged(rendering, answers))) - {0, len(text)})
+        # One cut inside such a text is enough: what is left of it is no control token any more.
+        borders.update(match.start() + 1 for match in self._forged(rendering, answers))
+        cuts = sorted(borders - {0, len(text)})
         starts = [start for start, _, _ in learned]
         segments = []
         for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
@@ -56,9 +59,15 @@ class Segmenter:
             segments.append(Segment(text[start:end], self._after(text, start), learned[place][2] if inside else 0.0))
         return [segment for segment in segments if segment.text]
 
-    def forged(self, rendering: Rendering, answers: Sequence[Answer]) -> list[int]:
-        """Where the text must be cut so that no message's words become a control token: one place inside each."""
-        cuts = []
+    def forged_texts(self, rendering: Rendering, answers: Sequence[Answer]) -> list[str]:
+        """The texts that would become control tokens without being the template's own."""
+        return [match.group() for match in self._forged(rendering, answers)]
+
+    def ends_with_control(self, text: str) -> bool:
+        """Whether a text ends with a control token."""
+        return any(text.endswith(token) for token in self.control)
+
+    def _forged(self, rendering: Rendering, answers: Sequence[Answer]) -> Iterator[re.Match[str]]:
         starts = [span.start for span in rendering.spans]
         assistants = {answer.message for answer in answers}
         at = 0
@@ -68,9 +77,8 @@ class Segmenter:
             if all(_may_write(span, allowed) for span in rendering.spans[first : last + 1]):
                 at = match.end()
             else:
+                yield match
                 at = match.start() + 1
-                cuts.append(at)
-        return cuts
 
     def _after(self, text: str, start: int) -> After:
         if start == 0:

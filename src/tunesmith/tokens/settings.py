@@ -14,5 +14,8 @@ class SupervisionSettings(Settings):
     """Whose words are learned where a message has no weight of its own."""
     chat_template: str | None = None
     """A file with a Jinja chat template, or the name of a built-in one (`chatml`); the model's own when absent."""
+    rewritten_turns: Literal["stop", "split"] = "stop"
+    """What to do where the template writes an earlier answer otherwise than it is generated (without its reasoning,
+    with another end token): stop, or learn such an answer at the end of a conversation of its own."""
     max_length: int | None = Field(default=None, ge=2)
     """The longest example in tokens; the model's context when absent."""

@@ -68,7 +68,10 @@ def saved(
     """A model folder that holds the tokenizer's files."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokenizer.json").write_text(backend.to_str(), encoding="utf-8")
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", **(config or {"eos_token": "<|im_end|>"})}
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **({"eos_token": "<|im_end|>"} if config is None else config),
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     if template is not None:
         (folder / "chat_template.jinja").write_text(template, encoding="utf-8")

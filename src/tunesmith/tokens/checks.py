@@ -1,0 +1,144 @@
+"""Findings that need the tokenizer: what a conversation becomes as tokens, and what is wrong with that.
+
+The decision: these look at the very ids and weights that would be trained, not at a guess of them.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tunesmith.data.checks import Finding
+from tunesmith.data.example import Example, Origin
+from tunesmith.data.kinds import Kind
+from tunesmith.errors import TemplateError
+from tunesmith.tokens.encode import Encoder, Learned
+from tunesmith.tokens.encoded import EncodedExample
+
+KINDS: dict[str, Kind] = {
+    "template-refuses": Kind(
+        "stop",
+        "The chat template cannot write the conversation, or not in a way that can be learned with certainty.",
+        "Change what the message names, or choose another template with supervision.chat_template.",
+        "data.on_bad_record",
+    ),
+    "no-target-token": Kind("stop", "No token is learned.", "Add an answer or a weight.", "data.on_no_target"),
+    "too-long": Kind(
+        "stop",
+        "The example has more tokens than the context; an answer is never cut.",
+        "Shorten it, or leave it out.",
+        "data.on_too_long",
+    ),
+    "double-bos": Kind(
+        "warn", "The example begins with two BOS tokens.", "Take the BOS out of the template or of the ids."
+    ),
+    "no-end-token": Kind(
+        "warn",
+        "A learned answer has no end token, so the model would not learn to stop.",
+        "Choose a template that ends answers with a control token.",
+    ),
+    "forged-control-token": Kind(
+        "warn",
+        "A message holds the text of a control token, as an attempt to forge a turn would.",
+        "Nothing has to be done: it is encoded as plain text. Remove it where it is not meant.",
+    ),
+    "reasoning-left-out": Kind(
+        "warn",
+        "The chat template leaves out the reasoning of a learned answer.",
+        "Choose a template that writes reasoning, or take it as read that answers come without.",
+    ),
+}
+"""The findings of this room: level, meaning, remedy, and the setting that drops such records."""
+
+
+def found(name: str, message: str, origin: Origin, path: str | None = None) -> Finding:
+    """A Finding of this room's at a record, with the level that `KINDS` gives it."""
+    return Finding(name, KINDS[name].level, message, origin.file, origin.line, path)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One conversation as it would be trained (None where the template refuses it) and what was found in it.
+
+    `border_differs` tells that one-shot tokenisation of the same text gives other ids, because a token would have
+    crossed a border between prompt and answer (or a cut inside a forged control token).
+    """
+
+    encoded: EncodedExample | None
+    findings: tuple[Finding, ...]
+    border_differs: bool
+
+
+def check(encoder: Encoder, examples: Iterable[Example], *, context: int) -> Iterator[Checked]:
+    """What each conversation becomes, and the findings in it, in order.
+
+    `context` is the most tokens that an example may have (the model's context, or the encoder's `max_length`).
+    """
+    for example in examples:
+        try:
+            learned = encoder.learned(example)
+            encoded = encoder.encode(example)
+        except TemplateError as error:
+            yield Checked(
+                None, (found("template-refuses", _without_place(error, example.origin), example.origin),), False
+            )
+            continue
+        findings = tuple(_findings(encoder, example, learned, encoded, context))
+        one_shot, _ = encoder.tokenizer.offsets(learned.rendering.text)
+        yield Checked(encoded, findings, one_shot != encoded.ids.tolist())
+
+
+def check_ids(encoder: Encoder, encoded: EncodedExample, *, context: int) -> Iterator[Finding]:
+    """The findings that ids and weights alone tell, for conversations, passages and rows that came as tokens."""
+    tokenizer, origin = encoder.tokenizer, encoded.origin
+    if not encoded.target_weight > 0:
+        yield found("no-target-token", "no token of it is learned, so it teaches nothing", origin)
+    if len(encoded) > context:
+        more = len(encoded) - context
+        yield found("too-long", f"it has {len(encoded):,} tokens, {more:,} more than {context:,} fit", origin)
+    if tokenizer.bos_id is not None and encoded.ids[:2].tolist() == [tokenizer.bos_id] * 2:
+        yield found("double-bos", "it begins with two BOS tokens", origin)
+
+
+def _findings(
+    encoder: Encoder, example: Example, learned: Learned, encoded: EncodedExample, context: int
+) -> Iterator[Finding]:
+    yield from check_ids(encoder, encoded, context=context)
+    forged = encoder.forged(learned)
+    if forged:
+        named = ", ".join(dict.fromkeys(forged))
+        message = f"it holds the text of control tokens ({named}); they are encoded as plain text"
+        yield found("forged-control-token", message, example.origin)
+    for start, end, _ in learned.spans:
+        if encoder.train_on != "all" and not encoder.ends_answer(learned.rendering.text[start:end]):
+            tail = learned.rendering.text[max(start, end - 20) : end]
+            yield found("no-end-token", f"a learned answer ends {tail!r}, with no end token", example.origin)
+            break
+    yield from _dropped_reasoning(example, learned)
+
+
+def _dropped_reasoning(example: Example, learned: Learned) -> Iterator[Finding]:
+    """Reasoning that the template leaves out of an answer that is learned."""
+    taught = {start for start, _, _ in learned.spans}
+    for answer in learned.answers:
+        reasoning = (example.messages[answer.message].reasoning or "").strip()
+        text = "".join(learned.rendering.text[start:end] for start, end in answer.pieces)
+        if answer.start in taught and reasoning not in text:
+            path = f"messages[{answer.message}].reasoning"
+            yield found("reasoning-left-out", "the chat template leaves this reasoning out", example.origin, path)
+
+
+def _without_place(error: TemplateError, origin: Origin) -> str:
+    return str(error).removeprefix(f"{origin}: ")
+
+
+@dataclass(frozen=True, slots=True)
+class TooLong:
+    """The examples that do not fit: how many, and the worst of them, longest first, as (origin, tokens)."""
+
+    count: int
+    worst: tuple[tuple[Origin, int], ...]
+
+
+def too_long(encoded: Sequence[EncodedExample], context: int, *, shown: int = 10) -> TooLong:
+    """Which examples have more than `context` tokens."""
+    over = sorted(((len(one), str(one.origin), one.origin) for one in encoded if len(one) > context), reverse=True)
+    return TooLong(len(over), tuple((origin, length) for length, _, origin in over[:shown]))
