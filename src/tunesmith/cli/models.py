@@ -1,12 +1,11 @@
 """`tunesmith models`: which base models there are, where they lie, and what is in a folder."""
 
-import dataclasses
 import json
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from tunesmith.cli.weights import weights_folder
 
 app = typer.Typer(help="List, fetch and describe models.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -38,22 +37,10 @@ def show(
     """Describe a model: architecture, size, tokenizer, checksum of the weights."""
     from tunesmith.models.folder import describe
 
-    facts = dataclasses.asdict(describe(_folder(path)))
+    facts = describe(weights_folder(path))
     if as_json:
-        print(json.dumps(facts, ensure_ascii=False, indent=2, default=str))
+        print(json.dumps(facts, ensure_ascii=False, indent=2))
         return
     width = max(map(len, facts))
     for name, value in facts.items():
         print(f"{name.replace('_', ' '):<{width}}  {value}")
-
-
-def _folder(path: str) -> Path:
-    """The folder of the weights that a path or name means."""
-    from tunesmith.models.sources import resolve
-    from tunesmith.run.folder import is_started, weights_of
-
-    if not is_started(Path(path)):
-        return resolve(path).folder
-    folder, meaning = weights_of(Path(path))
-    print(f"Showing {meaning}.", file=sys.stderr)
-    return folder
