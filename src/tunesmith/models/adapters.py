@@ -167,12 +167,14 @@ def target_layers(model: Any, targets: str | tuple[str, ...]) -> list[str]:
         refused = _READ_DIRECTLY if model.config.model_type in _STATE_SPACE else ()
         fitting = [name for name in layers if name.rsplit(".", 1)[-1] not in refused]
         return [name for name in fitting if not inside or name.startswith(tuple(inside))]
-    every = {name for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)}
     for target in targets:
-        if not any(_ends_so(name, target) for name in every):
+        if not any(_ends_so(name, target) for name in layers):
             last = sorted({name.rsplit(".", 1)[-1] for name in layers})
-            raise RecipeError(f"method.targets: no linear layer is called {target}. This model has: {', '.join(last)}.")
-    return [name for name, _ in model.named_modules() if name in every and any(_ends_so(name, t) for t in targets)]
+            raise RecipeError(
+                f"method.targets: {target} is the name of no linear layer that can get an adapter. "
+                f"This model has: {', '.join(last)}."
+            )
+    return [name for name in layers if any(_ends_so(name, target) for target in targets)]
 
 
 def _target_names(model: nn.Module, layers: dict[str, LoraLinear]) -> list[str]:

@@ -67,5 +67,5 @@ def _tensors(file: Path) -> Iterator[tuple[str, tuple[str, tuple[int, ...], int,
             if name != "__metadata__":
                 start, end = (8 + size + offset for offset in info["data_offsets"])
                 yield name, (info["dtype"], tuple(info["shape"]), start, end)
-    except (struct.error, ValueError, KeyError, TypeError, MemoryError, OverflowError) as error:
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, MemoryError, OverflowError) as error:
         raise ModelError(f"{file}: is not a whole safetensors file ({error}). Fetch or copy it again.") from error

@@ -5,7 +5,6 @@ are read, values are not, so a folder of any size is checked at once and the err
 """
 
 import json
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,20 +19,6 @@ from tunesmith.models.quiet import quiet
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 INDEX = "model.safetensors.index.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What `models show` tells; `context` is None where the model names no limit."""
-
-    folder: Path
-    architecture: str
-    parameters: int
-    dtype: str
-    context: int | None
-    vocabulary: int
-    has_chat_template: bool
-    weights_sha256: str
 
 
 def is_adapter(folder: Path) -> bool:
@@ -61,25 +46,45 @@ def verify(folder: Path) -> None:
             raise ModelError(f"{folder}: {INDEX} names {', '.join(missing)}, which is not there. Fetch it again.")
 
 
-def describe(folder: Path) -> Description:
-    """What the model in `folder` is: its sizes from the headers of its weights, the rest from its configuration."""
+def describe(folder: Path) -> dict[str, str | int | bool | None]:
+    """What the model or adapter in `folder` is, fact by fact: sizes from its weights, the rest from its configuration.
+
+    A `context` of None means that the model names no limit.
+    """
     verify(folder)
-    if is_adapter(folder):
-        raise ModelError(f"{folder}: is an adapter; show its base instead: {read_json(folder / 'adapter_config.json')}")
     tensors = [tensor for file in sorted(folder.glob("*.safetensors")) for tensor in tensor_shapes(file).values()]
-    with quiet():
-        config = AutoConfig.from_pretrained(folder)
+    about = _about_adapter(folder) if is_adapter(folder) else _about_model(folder)
+    return {
+        "folder": str(folder),
+        **about,
+        "parameters": sum(prod(shape) for _, shape in tensors),
+        "dtype": "+".join(sorted({dtype for dtype, _ in tensors})),
+        "chat_template": has_chat_template(folder),
+        "weights_sha256": weights_sha256(folder),
+    }
+
+
+def _about_model(folder: Path) -> dict[str, str | int | bool | None]:
+    try:
+        with quiet():
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder / 'config.json'}: is not understood: {error}") from error
     context = context_length(config)
-    return Description(
-        folder=folder,
-        architecture=next(iter(config.architectures or []), config.model_type),
-        parameters=sum(prod(shape) for _, shape in tensors),
-        dtype="+".join(sorted({dtype for dtype, _ in tensors})),
-        context=None if context == NO_LIMIT else context,
-        vocabulary=config.get_text_config().vocab_size,
-        has_chat_template=has_chat_template(folder),
-        weights_sha256=weights_sha256(folder),
-    )
+    return {
+        "architecture": next(iter(config.architectures or []), config.model_type),
+        "context": None if context == NO_LIMIT else context,
+        "vocabulary": config.get_text_config().vocab_size,
+    }
+
+
+def _about_adapter(folder: Path) -> dict[str, str | int | bool | None]:
+    config = read_json(folder / "adapter_config.json")
+    named = {"base": "base_model_name_or_path", "revision": "revision", "rank": "r", "alpha": "lora_alpha"}
+    return {
+        "architecture": f"{config.get('peft_type')} adapter",
+        **{ours: config.get(name) for ours, name in named.items()},
+    }
 
 
 def has_chat_template(folder: Path) -> bool:

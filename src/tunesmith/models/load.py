@@ -17,8 +17,11 @@ from tunesmith.models.quiet import quiet
 from tunesmith.models.sources import Source, resolve
 
 
-def load_model(folder: Path, *, dtype: torch.dtype, attention: str = "sdpa") -> PreTrainedModel:
+def load_model(folder: Path, *, dtype: torch.dtype, attention: str | None = None) -> PreTrainedModel:
     """The causal language model in `folder`, with its weights in `dtype`; of an adapter, its base with the adapter on.
+
+    `attention` is a name of transformers ("eager", "sdpa"); by default the one that transformers takes for the family,
+    because some compute something else, or nothing, under another.
 
     It is in evaluation mode, and stays so while it is trained: fine-tuning uses no dropout of the base unless a recipe
     asks for it, and an adapter applies its own.

