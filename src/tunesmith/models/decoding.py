@@ -21,6 +21,7 @@ NAME = "tunesmith-decode"
 """What models are told to use (`attn_implementation`)."""
 
 _QUERY_BLOCK = 256  # queries at once in a long prompt; bounds the scores at heads * block * length
+_kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _NOTHING = -1e30  # log-sum-exp of a part of which a row sees nothing; finite, so that differences stay defined
 
 Pair = tuple[Tensor, Tensor]
@@ -138,6 +139,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, scaling: float,
 
     q [B, G, M, D], k and v [B, G, L, D], seen broadcastable to [B, G, M, L] → [B, G, M, Dv] and float32 [B, G, M].
     """
+    if _suits_kernel(q, v, softcap):
+        return _by_kernel(q, k, v, seen, scaling)
     scores = torch.matmul(q, k.transpose(-1, -2)).float().mul_(scaling)
     if softcap is not None:
         scores = scores.div_(softcap).tanh_().mul_(softcap)
@@ -146,6 +149,21 @@ def attend(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, scaling: float,
     lse = scores.logsumexp(-1, keepdim=True).clamp_min_(_NOTHING)
     weights = scores.sub_(lse).exp_().to(v.dtype)
     return torch.matmul(weights, v), lse.squeeze(-1)
+
+
+def _suits_kernel(q: Tensor, v: Tensor, softcap: float | None) -> bool:
+    return softcap is None and q.device.type == "cpu" and q.shape[-1] == v.shape[-1]
+
+
+def _by_kernel(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, scaling: float) -> Pair:
+    """The same by the CPU's flash kernel, which never writes the scores down."""
+    if seen is None:
+        return tuple(_kernel(q, k, v, 0.0, False, scale=scaling))
+    mask = torch.zeros(seen.shape, dtype=q.dtype).masked_fill_(~seen, float("-inf"))
+    mask = mask.expand(q.shape[0], 1, q.shape[2], k.shape[2])
+    out, lse = _kernel(q, k, v, 0.0, False, attn_mask=mask, scale=scaling)
+    # The kernel reports 0 for a row that sees nothing, which would give an empty part a weight.
+    return out, lse.masked_fill_(~seen.any(-1), _NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +188,15 @@ class _Layer:
 
     def run(self, run: Run, k: Tensor, v: Tensor) -> None:
         """The rows of a run over their own tokens [G, C, D], causally, a block of queries at a time."""
+        length = run.end - run.start
+        whole = run.stored == 0 and (self.window is None or length <= self.window)
+        if whole and _suits_kernel(self.q, v, self.softcap):
+            rows = slice(run.start, run.end)
+            for head in range(self.q.shape[1]):
+                q = self.q[None, :, head, rows]
+                out, lse = _kernel(q, k[None, :, :length], v[None, :, :length], 0.0, True, scale=self.scaling)
+                self.out[:, head, rows], self.lse[:, head, rows] = out[0], lse[0]
+            return
         for start in range(run.start, run.end, _QUERY_BLOCK):
             end = min(start + _QUERY_BLOCK, run.end)
             first, last = run.stored + start - run.start, run.stored + end - run.start
