@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import JsonValue
 from safetensors.torch import load_file
@@ -28,7 +29,7 @@ from torch import Tensor
 from tunesmith.errors import CheckpointError, TrainingError
 from tunesmith.training import durable
 
-POINTS = (
+Point = Literal[
     "swept",
     "folder made",
     "tensors written",
@@ -38,8 +39,8 @@ POINTS = (
     "renamed",
     "synced",
     "retired",
-)
-"""The moments of a save, in order, that `reached` is told of (the tensors once for each stem)."""
+]
+"""The moments of a save, in order, at which a test may kill it (the tensors once for each stem)."""
 
 _MANIFEST = "manifest.json"
 _STATE = "state.json"
@@ -68,12 +69,12 @@ def save(
     *,
     keep: int,
     protect: Collection[int] = (),
-    reached: Callable[[str], object] = lambda point: None,
+    reached: Callable[[Point], object] = lambda point: None,
 ) -> Path:
     """The folder of a new checkpoint of `step`, whole and on the disk; the last `keep` and those in `protect` stay.
 
     `tensors` is file stem → name → tensor and is streamed out without a second copy. Checkpoints of later steps are
-    removed: a run that reaches `step` again did not go on from them. `reached` hears of each of `POINTS`.
+    removed: a run that reaches `step` again did not go on from them. `reached` hears of each `Point`.
 
     Raises:
         CheckpointError: the disk refused; the checkpoints that were there are untouched.
@@ -168,7 +169,7 @@ def _write(
     step: int,
     tensors: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, JsonValue],
-    reached: Callable[[str], object],
+    reached: Callable[[Point], object],
 ) -> None:
     partial.mkdir()
     reached("folder made")
@@ -184,7 +185,7 @@ def _write(
     reached("manifest written")
 
 
-def _give_name(partial: Path, folder: Path, reached: Callable[[str], object]) -> Path:
+def _give_name(partial: Path, folder: Path, reached: Callable[[Point], object]) -> Path:
     if folder.exists():
         folder.rename(folder.with_name(f"{folder.name}.before"))
     reached("predecessor moved")

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -26,7 +27,7 @@ def save(root: Path, step: int, value: float, point: str | None = None) -> None:
 
 def main() -> None:
     folder, step = Path(sys.argv[1]), 1 if "--again" in sys.argv else 2
-    for place, point in enumerate(checkpoint.POINTS):
+    for place, point in enumerate(get_args(checkpoint.Point)):
         save(folder / str(place), 1, 1.0)
         child = os.fork()
         if child == 0:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -76,16 +77,16 @@ def test_a_step_saved_again_replaces_its_folder(tmp_path: Path) -> None:
 def test_a_kill_at_any_point_of_a_save_leaves_the_old_or_the_new_one_whole(tmp_path: Path, again: bool) -> None:
     script = Path(__file__).with_name("kill_at_every_point.py")
     subprocess.run([sys.executable, "-W", "ignore", script, tmp_path, *(["--again"] if again else [])], check=True)
-    values = []
-    for place in range(len(checkpoint.POINTS)):
+    points, values = get_args(checkpoint.Point), []
+    for place in range(len(points)):
         root = tmp_path / str(place)
         newest = found(root)
         values.append(newest.state["value"])
         assert newest.tensors("model")["weight"].tolist() == [newest.state["value"]] * 8
         save(root, 3, keep=1)
         assert names(root) == ["step-3"]
-    renamed = checkpoint.POINTS.index("renamed")
-    assert values == [1.0] * renamed + [2.0] * (len(checkpoint.POINTS) - renamed)
+    renamed = points.index("renamed")
+    assert values == [1.0] * renamed + [2.0] * (len(points) - renamed)
 
 
 def test_a_checkpoint_moved_aside_by_a_killed_save_stays_protected(tmp_path: Path) -> None:
