@@ -27,7 +27,7 @@ def anchored(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
 def relative(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The tree with its paths written so that a recipe lying in `folder` means the same files."""
     here = Path()
-    return _mapped(tree, lambda name, text: os.path.relpath(text, folder) if _is_path(name, text, here) else text)
+    return _mapped(tree, lambda name, text: _from(folder, text) if _is_path(name, text, here) else text)
 
 
 def data_files(recipe: Recipe) -> list[str]:
@@ -57,6 +57,12 @@ def _mapped(tree: dict[str, Any], change: Callable[[str, str], str]) -> dict[str
         holder[leaf] = _each(holder[leaf], partial(_expanded, change, name))
         changed = {**changed, group: holder} if group else holder
     return changed
+
+
+def _from(folder: Path, text: str) -> str:
+    path, start = os.path.abspath(text), os.path.abspath(folder)
+    # A way that climbs up to the root says nothing that the full path does not say better.
+    return path if len(Path(os.path.commonpath([path, start])).parts) < 2 else os.path.relpath(path, start)
 
 
 def _expanded(change: Callable[[str, str], str], name: str, text: str) -> str:
