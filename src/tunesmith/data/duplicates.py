@@ -1,16 +1,19 @@
 """Examples that stand twice, contradict each other, or leak from one part of the data into another.
 
 The decision: two examples are the same if prompt and answers are, white space aside; similar texts are compared by
-the share of common three-word runs, a measure that anybody can check by hand.
+the share of common three-word runs, a measure that anybody can check by hand. System messages are left out of the
+comparison: a long instruction before every question would make all of them alike.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tunesmith.data.checks import Finding, find
 from tunesmith.data.example import Example, Origin, Passage
-from tunesmith.data.split import prompt_key
+from tunesmith.data.formats.roles import BEFORE
+from tunesmith.data.split import opening, prompt_key
 
 SHINGLE = 3
 
@@ -39,11 +42,26 @@ def similarity(a: str, b: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """An example that repeats an earlier one: wholly (`same`), or its prompt with another answer (`conflict`)."""
+    """An example that repeats another: wholly (`same`), nearly (`near`), or its prompt alone (`conflict`)."""
 
-    kind: Literal["same", "conflict"]
+    kind: Literal["same", "near", "conflict"]
     origin: Origin
-    earlier: Origin
+    other: Origin
+    similarity: float = 1.0
+
+
+def whole_text(example: Example | Passage) -> str:
+    """What is said in an example, system messages left out."""
+    if isinstance(example, Passage):
+        return example.text
+    return "\n".join(m.content for m in example.messages if m.role not in BEFORE)
+
+
+def prompt_text(example: Example | Passage) -> str:
+    """What is said before the first answer, system messages left out; of a passage, all of it."""
+    if isinstance(example, Passage):
+        return example.text
+    return "\n".join(m.content for m in opening(example.messages) if m.role not in BEFORE)
 
 
 def content_key(example: Example | Passage) -> bytes:
@@ -78,9 +96,70 @@ def exact_twins(examples: Iterable[Example | Passage]) -> list[Twin]:
     return twins
 
 
+def near_twins(examples: Sequence[Example | Passage], threshold: float = 0.8) -> list[Twin]:
+    """The examples that are nearly, but not wholly, what an earlier one is."""
+    from tunesmith.data.near import near_pairs
+
+    pairs = near_pairs([whole_text(example) for example in examples], threshold)
+    keys = [content_key(example) for example in examples]
+    return [
+        Twin("near", examples[later].origin, examples[earlier].origin, alike)
+        for earlier, later, alike in pairs
+        if keys[earlier] != keys[later]
+    ]
+
+
 def exact_leaks(train: Iterable[Example | Passage], held_out: Iterable[Example | Passage]) -> list[Twin]:
     """The held-out examples whose prompt stands in the training data too, with the origin of the first that has it."""
     seen: dict[bytes, Origin] = {}
     for example in train:
         seen.setdefault(prompt_key(example), example.origin)
     return [Twin("same", example.origin, seen[key]) for example in held_out if (key := prompt_key(example)) in seen]
+
+
+def near_leaks(
+    train: Sequence[Example | Passage], held_out: Sequence[Example | Passage], threshold: float = 0.8
+) -> list[Twin]:
+    """The held-out examples whose prompt is nearly, but not wholly, one of the training data."""
+    from tunesmith.data.near import candidates, signatures
+
+    every = [*train, *held_out]
+    texts = [prompt_text(example) for example in every]
+    best: dict[int, Twin] = {}
+    for earlier, later in candidates(signatures(texts)):
+        if earlier >= len(train) or later < len(train):
+            continue
+        alike = similarity(texts[earlier], texts[later])
+        known = best.get(later)
+        if alike >= threshold and (known is None or alike > known.similarity):
+            best[later] = Twin("near", every[later].origin, every[earlier].origin, alike)
+    exact = {twin.origin for twin in exact_leaks(train, held_out)}
+    return [best[i] for i in sorted(best) if best[i].origin not in exact]
+
+
+def repeated(examples: Sequence[Example | Passage], threshold: float = 0.8) -> list[Finding]:
+    """Findings for duplicates, contradictions and near duplicates within one set."""
+    findings = []
+    for twin in (*exact_twins(examples), *near_twins(examples, threshold)):
+        if twin.kind == "same":
+            message = f"the same as {twin.other}."
+            findings.append(find("duplicate", message, twin.origin))
+        elif twin.kind == "conflict":
+            message = f"the prompt of {twin.other} with another answer."
+            findings.append(find("conflicting-answers", message, twin.origin))
+        else:
+            message = f"nearly the same as {twin.other} (similarity {twin.similarity:.2f})."
+            findings.append(find("near-duplicate", message, twin.origin))
+    return findings
+
+
+def leaked(
+    train: Sequence[Example | Passage], held_out: Sequence[Example | Passage], threshold: float = 0.8
+) -> list[Finding]:
+    """Findings for held-out examples that training sees, exactly or nearly."""
+    exact = [find("leak", f"its prompt is trained: {t.other}.", t.origin) for t in exact_leaks(train, held_out)]
+    near = [
+        find("near-leak", f"its prompt is nearly one that is trained: {t.other} ({t.similarity:.2f}).", t.origin)
+        for t in near_leaks(train, held_out, threshold)
+    ]
+    return exact + near

@@ -99,4 +99,18 @@ RECORDS: dict[str, Kind] = {
     "numeric-label": _warn("A class is named by a number, which says nothing to the model.", "Write its name."),
 }
 
-KINDS: dict[str, Kind] = {**FILES, **RECORDS}
+SETS: dict[str, Kind] = {
+    "duplicate": _warn("The example stands twice.", "Remove one: tunesmith data dedup FILE."),
+    "near-duplicate": _warn("The example is nearly an earlier one.", "Compare them: tunesmith data dedup FILE --near."),
+    "conflicting-answers": _warn("One prompt has two different answers.", "Decide which is right."),
+    "leak": _warn("A held-out prompt is also trained, so its score means little.", "Remove it from one of the two."),
+    "near-leak": _warn("A held-out prompt is nearly one that is trained.", "Split by groups: tunesmith data split."),
+    "contamination": _warn("An example holds an item of a benchmark.", "Remove it, or do not report the benchmark."),
+    "imbalance": _warn("One answer is far more frequent than others.", "Balance it: tunesmith data balance FILE."),
+    "rare-label": _note("A class has fewer than five examples.", "Add some, or expect it to be missed."),
+    "refusal": _note("The answer refuses or speaks as an AI.", "Remove it unless the model should do the same."),
+    "personal-data": _warn("The text holds what looks like personal data or a key.", "Replace it before training."),
+    "same-opening": _note("Most answers open with the same words.", "Nothing, if that is the task."),
+}
+
+KINDS: dict[str, Kind] = {**FILES, **RECORDS, **SETS}

@@ -1,0 +1,112 @@
+"""What a set of examples looks like as a whole: lengths, classes, openings, languages, refusals, personal data.
+
+The decision: a survey is counts, kept in one pass and bounded memory, and it judges little: a finding arises only
+where a number has a known consequence (a class that is nearly all of the data, keys and addresses in the text).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tunesmith.data.checks import Finding, find, find_in_file
+from tunesmith.data.duplicates import prompt_text, whole_text
+from tunesmith.data.example import Example, Passage
+from tunesmith.data.languages import language_of
+from tunesmith.data.personal import personal_data
+
+# An answer of at most so many characters may be the name of a class.
+LABEL_LENGTH = 60
+LABELS_AT_MOST = 500
+OPENINGS_AT_MOST = 100_000
+DOMINANT = 10.0
+REFUSAL = re.compile(
+    r"^(I'?m (?:very |really )?sorry,? (?:but )?(?:I|as)|I (?:can ?not|can'?t|am unable|am not able)|"
+    r"(?:Sorry, )?(?:but )?as an? (?:AI|artificial|large language)|I do not have (?:access|the ability)|"
+    r"I don'?t have (?:access|the ability))",
+    re.IGNORECASE,
+)
+
+
+@dataclass(slots=True)
+class Survey:
+    """Counts over a set. Lengths are in words; the histograms' buckets are powers of two (`bucket` words or more)."""
+
+    examples: int = 0
+    turns: Counter[int] = field(default_factory=Counter)
+    prompt_words: Counter[int] = field(default_factory=Counter)
+    answer_words: Counter[int] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+    answers: int = 0
+    openings: Counter[str] = field(default_factory=Counter)
+    languages: Counter[str] = field(default_factory=Counter)
+    personal: Counter[str] = field(default_factory=Counter)
+    refusals: int = 0
+
+    @property
+    def classes(self) -> Counter[str]:
+        """How often each class occurs, if the answers are classes: short, few, and each several times; else empty."""
+        short = sum(self.labels.values())
+        few = len(self.labels) <= LABELS_AT_MOST and len(self.labels) * 5 <= short
+        return self.labels if few and short == self.answers else Counter()
+
+
+def bucket(words: int) -> int:
+    """The histogram bucket of a length: the power of two at or below it, 0 for 0."""
+    return 1 << (words.bit_length() - 1) if words else 0
+
+
+def survey(examples: Iterable[Example | Passage], *, personal: bool = True) -> tuple[Survey, list[Finding]]:
+    """The survey of a set and what was found on the way; `personal` looks for personal data, the slowest part."""
+    counts, findings = Survey(), []
+    for example in examples:
+        counts.examples += 1
+        text = whole_text(example)
+        counts.languages[language_of(text)] += 1
+        counts.prompt_words[bucket(len(prompt_text(example).split()))] += 1
+        if isinstance(example, Example):
+            findings += _count_answers(example, counts)
+        if personal and (kinds := personal_data(text)):
+            counts.personal.update(kinds)
+            message = f"the text holds what looks like {', '.join(sorted(kinds))}."
+            findings.append(find("personal-data", message, example.origin))
+    return counts, findings + _judgement(counts)
+
+
+def _count_answers(example: Example, counts: Survey) -> list[Finding]:
+    findings = []
+    counts.turns[len(example.messages)] += 1
+    for i, message in enumerate(example.messages):
+        if message.role != "assistant" or message.weight == 0:
+            continue
+        words = message.content.split()
+        counts.answers += 1
+        counts.answer_words[bucket(len(words))] += 1
+        if len(message.content) <= LABEL_LENGTH and len(counts.labels) <= LABELS_AT_MOST:
+            counts.labels[message.content.strip()] += 1
+        if len(counts.openings) < OPENINGS_AT_MOST:
+            counts.openings[" ".join(words[:3])] += 1
+        if REFUSAL.match(message.content.lstrip()):
+            counts.refusals += 1
+            place = f"messages[{i}].content"
+            findings.append(find("refusal", "the answer refuses or speaks as an AI.", example.origin, place))
+    return findings
+
+
+def _judgement(counts: Survey) -> list[Finding]:
+    findings = []
+    classes = counts.classes
+    if len(classes) > 1:
+        (most, many), (least, few) = classes.most_common()[0], classes.most_common()[-1]
+        if many >= DOMINANT * few:
+            message = f"the class {most!r} occurs {many} times, {least!r} {few} times, of {counts.answers}."
+            findings.append(find_in_file("imbalance", message, "(all)"))
+        rare = [label for label, count in classes.items() if count < 5]
+        if rare:
+            message = f"{len(rare)} of {len(classes)} classes have fewer than 5 examples: {', '.join(rare[:5])}."
+            findings.append(find_in_file("rare-label", message, "(all)"))
+    elif counts.openings:
+        words, times = counts.openings.most_common(1)[0]
+        if len(words.split()) == 3 and times * 2 > counts.answers >= 20:
+            findings.append(find_in_file("same-opening", f"{times} answers open with {words!r}.", "(all)"))
+    return findings
