@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from house.source import ROOT, pages, place
+from house.source import ROOMS, ROOT, pages, place
 from typer.main import get_command
 
 from tunesmith.cli.main import app
@@ -70,3 +70,18 @@ def test_every_link_between_pages_leads_somewhere() -> None:
 
 def test_the_reference_of_settings_is_what_the_code_says() -> None:
     assert (ROOT / "docs/settings.md").read_text(encoding="utf-8") == reference_page(), "run `make reference`"
+
+
+def test_every_module_that_the_design_names_exists() -> None:
+    room = ROOMS
+    missing = []
+    for line in (ROOT / "docs/design.md").read_text(encoding="utf-8").split("src/tunesmith/\n")[1].splitlines():
+        if not line.startswith("      "):
+            break
+        if heading := re.match(r" {6}(\w+)/", line):
+            room = ROOMS / heading[1]
+        inside = line.startswith("        ")
+        names = re.match(r" +((?:\w+\.py(?:, )?)+)", line)
+        folder = room if inside else ROOMS
+        missing += [name for name in (names[1].split(", ") if names else []) if not (folder / name).is_file()]
+    assert not missing
