@@ -16,6 +16,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from tunesmith.generation.sampling import chosen
 from tunesmith.generation.settings import GenerationSettings
+from tunesmith.models.reader import own_attention
 
 
 @dataclass(slots=True)
@@ -52,7 +53,7 @@ def answer(
     config = GenerationConfig(  # type: ignore[no-untyped-call]
         max_new_tokens=limit, do_sample=False, num_beams=1, eos_token_id=sorted(stop_ids) or None, pad_token_id=0
     )
-    with _own_defaults(model), torch.no_grad():
+    with _own_defaults(model), own_attention(model), torch.no_grad():
         whole = model.generate(
             ids,
             attention_mask=torch.ones_like(ids),

@@ -17,6 +17,7 @@ from tunesmith.generation import alone
 from tunesmith.generation.sampling import chosen
 from tunesmith.generation.settings import GenerationSettings
 from tunesmith.generation.shared import grouped
+from tunesmith.models.context import context_length
 from tunesmith.models.decoding import Trunk
 from tunesmith.models.head import Head
 from tunesmith.models.reader import Opening, Reader
@@ -52,7 +53,7 @@ def generate(
     Raises:
         UsageError: a prompt is empty or fills the context.
     """
-    limits = [_limit(model, number, ids, settings) for number, ids in enumerate(prompts)]
+    limits = [room_for_answer(model, ids, settings, f"Prompt {n}") for n, ids in enumerate(prompts, start=1)]
     if not prompts:
         return []
     longest = max(len(ids) + limit for ids, limit in zip(prompts, limits, strict=True))
@@ -67,25 +68,21 @@ def generate(
     return _Hall(Reader(model, head), _waiting(prompts, limits), settings, stop_ids, tell).run(len(prompts))
 
 
-def context(model: Any) -> int | None:
-    """The most tokens the model can read; None where its configuration does not say."""
-    found = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return int(found) if found else None
+def room_for_answer(model: Any, prompt: Sequence[int], settings: GenerationSettings, name: str) -> int:
+    """How many tokens the answer to a prompt may have; `name` says in an error which prompt it is.
 
-
-def _limit(model: Any, number: int, ids: Sequence[int], settings: GenerationSettings) -> int:
-    """How long the answer to this prompt may become."""
-    if not ids:
+    Raises:
+        UsageError: the prompt is empty or fills the context.
+    """
+    if not prompt:
+        raise UsageError(f"{name} is empty, so there is nothing to go on from. Give it at least one token.")
+    most = context_length(model.config)
+    if len(prompt) >= most:
         raise UsageError(
-            f"Prompt {number + 1} is empty, so there is nothing to go on from. Give it at least one token."
+            f"{name} has {len(prompt):,} tokens and the model's context is {most:,}, which leaves no room for an "
+            "answer. Shorten it."
         )
-    most = context(model)
-    if most is not None and len(ids) >= most:
-        raise UsageError(
-            f"Prompt {number + 1} has {len(ids):,} tokens and the model's context is {most:,}, which leaves no room "
-            "for an answer. Shorten it."
-        )
-    return settings.max_new_tokens if most is None else min(settings.max_new_tokens, most - len(ids))
+    return min(settings.max_new_tokens, most - len(prompt))
 
 
 def _completion(ids: Sequence[int], stop_ids: frozenset[int]) -> Completion:

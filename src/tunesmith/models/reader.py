@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tunesmith.models.attention import NAME as FOREST
 from tunesmith.models.decoding import NAME, Call, Run, Store, Trunk
 from tunesmith.models.head import Head
 
@@ -35,6 +36,24 @@ class Slot:
     def offset(self) -> int:
         """The position of its first own token."""
         return len(self.trunk.ids) if self.trunk else 0
+
+
+@contextmanager
+def own_attention(model: Any) -> Iterator[None]:
+    """The model with an attention of transformers' own; afterwards with the one it had.
+
+    A network that trains as a forest carries our attention, which cannot be called without a batch. Eager is what every
+    family defines itself by.
+    """
+    found = model.config._attn_implementation
+    ours = found in (NAME, FOREST)
+    if ours:
+        model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        if ours:
+            model.set_attn_implementation(found)
 
 
 class Reader:

@@ -15,7 +15,7 @@ from torch import Tensor
 from tunesmith.models import probe
 from tunesmith.models.decoding import Trunk
 from tunesmith.models.head import Head
-from tunesmith.models.reader import Opening, Reader
+from tunesmith.models.reader import Opening, Reader, own_attention
 
 _TRUNK, _TAILS, _MORE = 13, (7, 1, 12), 3
 
@@ -62,7 +62,8 @@ def _refusal_of_clone(model: Any) -> str | None:
 def _difference(model: Any, head: Head) -> float:
     """The largest difference of logits, relative to the largest logit."""
     sequences = _sequences(model.config.get_text_config().vocab_size)
-    alone = [_alone(model, ids)[-_MORE - 1 :] for ids in sequences]
+    with own_attention(model):
+        alone = [_alone(model, ids)[-_MORE - 1 :] for ids in sequences]
     reader = Reader(model, head)
     with reader.attached():
         reader.reserve(len(sequences), max(map(len, sequences)))
