@@ -64,7 +64,7 @@ class Encoder:
         self.max_length = max_length
         self.template = _with_bos(_source(tokenizer, chat_template), tokenizer)
         probe = _probe(self.template)
-        self._segmenter = Segmenter(tokenizer, self.template.source, probe)
+        self._segmenter = Segmenter(tokenizer, self.template.literals, probe)
         self.stop_ids = tokenizer.stop_ids | self._segmenter.end_ids(probe)
         parts = (_ENCODING, tokenizer.fingerprint, self.template.source, train_on, FROZEN_DATE.isoformat())
         self.fingerprint = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()

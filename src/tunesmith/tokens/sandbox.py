@@ -80,13 +80,29 @@ class _Recorder:
 
 
 class _Instrument(NodeTransformer):
-    """Rewrites a template's syntax tree: literals go through `_literal`, loop bodies announce their message."""
+    """Rewrites a template's syntax tree: literals go through `_literal`, loop bodies announce their message.
+
+    `literals` and `filters` are what it met on the way.
+    """
+
+    def __init__(self) -> None:
+        self.literals: set[str] = set()
+        self.filters: set[str] = set()
+
+    def visit_Filter(self, node: nodes.Filter) -> nodes.Filter:
+        self.filters.add(node.name)
+        self.generic_visit(node)
+        return node
 
     def visit_TemplateData(self, node: nodes.TemplateData) -> nodes.Expr:
+        self.literals.add(node.data)
         return _filtered(nodes.Const(node.data), "_literal", node.lineno)
 
     def visit_Const(self, node: nodes.Const) -> nodes.Expr:
-        return _filtered(node, "_literal", node.lineno) if isinstance(node.value, str) else node
+        if not isinstance(node.value, str):
+            return node
+        self.literals.add(node.value)
+        return _filtered(node, "_literal", node.lineno)
 
     def visit_Getitem(self, node: nodes.Getitem) -> nodes.Expr:
         node.node = self.visit(node.node)
@@ -161,8 +177,8 @@ class _Environment(ImmutableSandboxedEnvironment):
             raise SecurityError(f"the template repeats a text beyond {MAX_REPEAT:,} characters")
         return super().call_binop(context, operator, left, right)
 
-    def compiled(self, source: str) -> jinja2.Template:
-        tree = _Instrument().visit(self.parse(source))
+    def compiled(self, source: str, instrument: _Instrument) -> jinja2.Template:
+        tree = instrument.visit(self.parse(source))
         template = jinja2.Template.from_code(self, self.compile(tree), self.make_globals(None))
         template.root_render_func.__globals__["str_join"] = join_traced
         return template
@@ -197,7 +213,7 @@ def _to_json(
 
 def _source_of(value: Any) -> Source:
     """The source of the first traced string in a JSON-like value."""
-    return next((text._source for text in _strings(value) if isinstance(text, Traced) and text), Source(UNKNOWN))
+    return next((text._source for text in _strings(value) if isinstance(text, Traced) and text._runs), Source(UNKNOWN))
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -218,16 +234,23 @@ def _join(value: Any, d: str = "", attribute: str | None = None) -> Traced:
 
 
 class CompiledTemplate:
-    """A chat template that is ready to run, safe to be used from several threads."""
+    """A chat template that is ready to run, safe to be used from several threads.
+
+    `literals` are the texts that it may write by itself; `filters` the names of the filters that it uses.
+    """
 
     def __init__(self, source: str) -> None:
         self._environment = _Environment()
+        instrument = _Instrument()
         try:
-            self._template = self._environment.compiled(source)
+            self._template = self._environment.compiled(source, instrument)
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(
                 f"The chat template is not valid Jinja (line {error.lineno}): {error.message}"
             ) from error
+
+        self.literals = frozenset(instrument.literals)
+        self.filters = frozenset(instrument.filters)
 
     def run(self, variables: Mapping[str, Any]) -> Traced:
         """The text that the template writes, with its sources.
@@ -242,7 +265,7 @@ class CompiledTemplate:
     def _pieces(self, variables: Mapping[str, Any]) -> Iterator[str]:
         size = 0
         for piece in self._template.root_render_func(self._template.new_context(dict(variables))):
-            size += len(piece)
+            size += str.__len__(piece)
             if size > MAX_OUTPUT:
                 raise SecurityError(f"the template writes more than {MAX_OUTPUT:,} characters")
             yield _written_at(piece, self._environment.recorder.turn)

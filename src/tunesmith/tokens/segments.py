@@ -26,11 +26,19 @@ class Segment:
 
 
 class Segmenter:
-    """Cuts renderings of one template for one tokenizer; `probe` is a plain conversation rendered by the template."""
+    """Cuts renderings of one template for one tokenizer.
 
-    def __init__(self, tokenizer: Tokenizer, source: str, probe: tuple[Rendering, tuple[Answer, ...]]) -> None:
+    `literals` are what the template may write by itself; `probe` is a plain conversation that it has written.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, literals: Iterable[str], probe: tuple[Rendering, tuple[Answer, ...]]
+    ) -> None:
         self._tokenizer = tokenizer
-        in_template = {text for text in tokenizer.added if text in source}
+        written = "\0".join(literals)
+        # Added tokens that are no special ones (`<think>`, `<tool_call>`) are control tokens where the template writes
+        # them; runs of spaces or plain words among them are vocabulary.
+        in_template = {text for text in tokenizer.added if text in written and not (text.isspace() or text.isalnum())}
         self.control = frozenset(tokenizer.control) | in_template
         self._pattern = any_of(self.control)
         self.structure = frozenset(self._structure(*probe))

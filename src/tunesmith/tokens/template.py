@@ -14,7 +14,7 @@ from typing import Any
 from tunesmith.data.example import Message
 from tunesmith.errors import TemplateError
 from tunesmith.tokens.sandbox import CompiledTemplate, Turn
-from tunesmith.tokens.traced import OUTSIDE, TEMPLATE, TOOLS, Source, Traced, trace
+from tunesmith.tokens.traced import OUTSIDE, TEMPLATE, TOOLS, Source, Traced, Words, trace
 
 _ROLE = re.compile(r"[A-Za-z][\w-]*")
 
@@ -24,7 +24,8 @@ class Span:
     """A piece of rendered text, characters `start:end`, and its author (see `traced.Source`).
 
     `author` is the index of the message whose words these are, or TEMPLATE, TOOLS, UNKNOWN; `turn` the index of the
-    message that the template was writing, OUTSIDE where it was at none; `marked`: inside a `{% generation %}` block.
+    message that the template was writing, OUTSIDE where it was at none; `marked`: inside a `{% generation %}` block;
+    `words` what of the message it is, where it is all of that.
     """
 
     start: int
@@ -32,6 +33,7 @@ class Span:
     author: int
     turn: int
     marked: bool
+    words: Words | None
 
     @property
     def owner(self) -> int:
@@ -63,6 +65,8 @@ class ChatTemplate:
         self.source = source
         self._specials = {name: Traced.of(text, Source(TEMPLATE)) for name, text in specials.items()}
         self._compiled = CompiledTemplate(source)
+        self.literals = self._compiled.literals
+        self.filters = self._compiled.filters
         self.in_parts = self._wants_parts()
 
     def render(
@@ -118,13 +122,14 @@ def _turn(index: int, message: Message, in_parts: bool) -> Turn:
     own = Source(index)
     # Templates build control tokens from role names (`<|user|>`); a plain name can forge nothing.
     role_source = Source(TEMPLATE, index) if _ROLE.fullmatch(message.role) else own
-    content = Traced.of(message.content, own)
+    content = Traced.of(message.content, own._replace(words=Words("content")))
     fields: dict[str, Any] = {
         "role": Traced.of(message.role, role_source),
         "content": [{"type": "text", "text": content}] if in_parts else content,
     }
     if message.reasoning is not None:
-        fields["reasoning_content"] = fields["thinking"] = Traced.of(message.reasoning, own)
+        reasoning = Traced.of(message.reasoning, own._replace(words=Words("reasoning")))
+        fields["reasoning_content"] = fields["thinking"] = reasoning
     if message.tool_calls:
         fields["tool_calls"] = [trace(_call_with_parsed_arguments(call), own) for call in message.tool_calls]
     for name in ("tool_call_id", "name"):
