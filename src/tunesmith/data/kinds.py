@@ -110,6 +110,7 @@ SETS: dict[str, Kind] = {
     "rare-label": _note("A class has fewer than five examples.", "Add some, or expect it to be missed."),
     "refusal": _note("The answer refuses or speaks as an AI.", "Remove it unless the model should do the same."),
     "personal-data": _warn("The text holds what looks like personal data or a key.", "Replace it before training."),
+    "not-expressible": _warn("The form to be written cannot say the example.", "Write another form: messages."),
     "same-opening": _note("Most answers open with the same words.", "Nothing, if that is the task."),
 }
 

@@ -5,7 +5,7 @@ side follows from a hash of the prompt, so neither the order of the file nor a s
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tunesmith.data.example import Example, Message, Passage
@@ -14,6 +14,7 @@ from tunesmith.errors import RecipeError
 
 # From here on, a share above zero sets at least one example aside.
 SMALL = 20
+SIDES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,27 @@ def opening(messages: Sequence[Message]) -> Sequence[Message]:
 
 
 def split(examples: Iterable[Example | Passage], *, validation: float, test: float) -> Split:
-    """Examples set aside for choosing and for reporting, and the rest for training.
+    """Examples set aside for choosing and for reporting, and the rest for training; see `assign` for the rule.
 
-    The examples are grouped by `prompt_key`, and the groups ordered by it. `test` takes groups from the beginning
-    until it has `round(test * n)` examples, `validation` the following ones until `round(validation * n)`; a group
-    that would go beyond is left to the next part. From 20 examples on, a share above zero is at least one example: if
-    every group is larger than its part, the smallest group is taken. At least one group is always left for training.
+    Raises:
+        RecipeError: a share is negative, or they leave nothing for training.
+    """
+    every = tuple(examples)
+    sides = assign([prompt_key(example) for example in every], validation=validation, test=test)
+    parts = {side: tuple(e for e, s in zip(every, sides, strict=True) if s == side) for side in SIDES}
+    return Split(**parts)
+
+
+def assign(
+    keys: Sequence[bytes], *, validation: float, test: float, strata: Sequence[Hashable] | None = None
+) -> list[str]:
+    """The side of each of n examples, of which those with the same key stay together.
+
+    The groups of a key are ordered by it. `test` takes groups from the beginning until it has `round(test * n)`
+    examples, `validation` the following ones until `round(validation * n)`; a group that would go beyond is left to
+    the next part. From 20 examples on, a share above zero is at least one example: if every group is larger than its
+    part, the smallest group is taken. At least one group is always left for training. With `strata` (a class for each
+    example; a group has that of its first one) each part has its share of each class, as evenly as numbers allow.
 
     Raises:
         RecipeError: a share is negative, or they leave nothing for training.
@@ -64,25 +80,37 @@ def split(examples: Iterable[Example | Passage], *, validation: float, test: flo
             f"data.validation {validation} and data.test {test} are shares of data.train: "
             "each at least 0, together less than 1."
         )
-    every = tuple(examples)
     groups: dict[bytes, list[int]] = {}
-    for i, example in enumerate(every):
-        groups.setdefault(prompt_key(example), []).append(i)
-    waiting = [groups[key] for key in sorted(groups)]
-    held_out = []
-    for share in (test, validation):
-        wanted = round(share * len(every))
-        if share > 0 and len(every) >= SMALL:
-            wanted = max(1, wanted)
-        held_out.append(_take(waiting, wanted))
-    aside = {i for part in held_out for i in part}
-    parts = [tuple(every[i] for i in sorted(part)) for part in held_out]
-    train = tuple(example for i, example in enumerate(every) if i not in aside)
-    return Split(train=train, validation=parts[1], test=parts[0])
+    for i, key in enumerate(keys):
+        groups.setdefault(key, []).append(i)
+    layers: dict[Hashable, list[list[int]]] = {}
+    for key in sorted(groups):
+        layers.setdefault(strata[groups[key][0]] if strata else None, []).append(groups[key])
+    sizes = {name: sum(map(len, layer)) for name, layer in layers.items()}
+    sides = ["train"] * len(keys)
+    for side, share in (("test", test), ("validation", validation)):
+        for i in _held_out(layers, sizes, share):
+            sides[i] = side
+    return sides
+
+
+def _held_out(layers: dict[Hashable, list[list[int]]], sizes: dict[Hashable, int], share: float) -> list[int]:
+    """Remove a share of every layer and give it; rounded so that the sum over the layers is right."""
+    taken: list[int] = []
+    passed = 0
+    for name in sorted(layers, key=repr):
+        passed += sizes[name]
+        taken += _take(layers[name], round(share * passed) - len(taken))
+    if share > 0 and passed >= SMALL and not taken:
+        left = [(len(group), i, layer) for layer in layers.values() for i, group in enumerate(layer)]
+        if len(left) > 1:
+            _, i, layer = min(left, key=lambda place: place[0])
+            taken = layer.pop(i)
+    return taken
 
 
 def _take(waiting: list[list[int]], wanted: int) -> list[int]:
-    """Remove from `waiting` the first groups that together hold `wanted` examples, but never the last group."""
+    """Remove from `waiting` the first groups that together hold at most `wanted` examples, but never the last group."""
     taken: list[int] = []
     left: list[list[int]] = []
     for i, group in enumerate(waiting):
@@ -91,8 +119,5 @@ def _take(waiting: list[list[int]], wanted: int) -> list[int]:
             taken += group
         else:
             left.append(group)
-    if wanted and not taken and len(left) > 1:
-        smallest = min(range(len(left)), key=lambda i: len(left[i]))
-        taken = left.pop(smallest)
     waiting[:] = left
     return taken
