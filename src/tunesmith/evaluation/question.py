@@ -1,0 +1,72 @@
+"""Questions: what of an example is asked, and what was hoped for.
+
+The decision: the reference is the last assistant turn and the prompt is everything before it, whatever else the example
+holds. The prompt ids are those that were trained and will be served.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tunesmith.data.example import Example, Message, Passage
+from tunesmith.errors import DataError
+from tunesmith.tokens.encode import Encoder
+from tunesmith.tokens.encoded import EncodedExample
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A prompt with its reference. A passage of plain text has no prompt: all of it is the reference.
+
+    `parts` are what the likelihood of the reference is measured on: one example, or the windows of a passage.
+    """
+
+    prompt: tuple[Message, ...]
+    prompt_ids: tuple[int, ...]
+    reference: str
+    parts: tuple[EncodedExample, ...]
+
+    @property
+    def targets(self) -> int:
+        """Tokens of the reference, the end token included."""
+        return sum(int(np.count_nonzero(part.weights)) for part in self.parts)
+
+
+def questions(encoder: Encoder, examples: Sequence[Example | Passage], context: int) -> list[Question]:
+    """One question for each example. `encoder` learns the last assistant turn.
+
+    Raises:
+        DataError: an example has no assistant turn, or is longer than the `context`.
+    """
+    return [_of_passage(encoder, e, context) if isinstance(e, Passage) else _of(encoder, e, context) for e in examples]
+
+
+def _of(encoder: Encoder, example: Example, context: int) -> Question:
+    turns = [index for index, message in enumerate(example.messages) if message.role == "assistant"]
+    if not turns:
+        raise DataError(f"{example.origin}: there is no answer to compare with. Add an assistant turn.")
+    prompt, answer = example.messages[: turns[-1]], example.messages[turns[-1]]
+    # What counts in training (weights of turns, of the example) is no part of the question.
+    whole = replace(example, messages=(*prompt, replace(answer, weight=1.0)), weight=1.0)
+    encoded = encoder.encode(replace(whole, messages=tuple(_unweighted(whole.messages))))
+    if len(encoded) > context:
+        raise DataError(
+            f"{example.origin}: prompt and reference have {len(encoded):,} tokens, the model's context is {context:,}."
+        )
+    ids = encoder.prompt(prompt, example.tools)
+    return Question(prompt, tuple(ids), answer.content or _learned(encoder, encoded), (encoded,))
+
+
+def _unweighted(messages: Sequence[Message]) -> list[Message]:
+    return [*(replace(message, weight=None) for message in messages[:-1]), messages[-1]]
+
+
+def _learned(encoder: Encoder, encoded: EncodedExample) -> str:
+    """What is to be said where the content is empty (tool calls), as the template writes it, without the end token."""
+    ids = [int(i) for i in encoded.ids[encoded.weights > 0] if int(i) not in encoder.stop_ids]
+    return encoder.tokenizer.decode(ids)
+
+
+def _of_passage(encoder: Encoder, passage: Passage, context: int) -> Question:
+    return Question((), (), passage.text, tuple(encoder.passages(passage, context)))

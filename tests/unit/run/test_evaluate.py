@@ -1,0 +1,97 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tunesmith.errors import DataError, UsageError
+from tunesmith.evaluation.item import load_items
+from tunesmith.evaluation.metrics import METRICS, score
+from tunesmith.generation.settings import GenerationSettings
+from tunesmith.run.evaluate import Evaluation, evaluate
+from tunesmith.run.opened import open_model
+
+
+def quietly(model: Path, data: Path, **given: Any) -> Evaluation:
+    return evaluate(str(model), str(data), say=lambda _: None, **given)
+
+
+def test_the_result_names_task_metric_and_interval(folder: Path, chats: Path) -> None:
+    found = quietly(folder, chats, metrics=["exact_match", "ends_properly"], limit=4).as_dict()
+    assert list(found) == ["words"]
+    assert list(found["words"]) == ["exact_match", "ends_properly"]
+    assert found["words"]["exact_match"].keys() == {"value", "low", "high", "items"}
+    assert found["words"]["exact_match"]["items"] == 4
+
+
+def test_the_loss_is_that_of_transformers_on_the_reference(folder: Path, chats: Path) -> None:
+    opened = open_model(str(folder), say=lambda _: None)
+    nats, targets = 0.0, 0
+    for example in opened.read(str(chats)).examples:
+        prompt = opened.encoder.prompt(example.messages[:-1])  # type: ignore[union-attr]
+        encoded = opened.encoder.encode(example)  # type: ignore[arg-type]
+        ids = torch.tensor([encoded.ids.tolist()])
+        length = int((encoded.weights > 0).sum())
+        with torch.no_grad():
+            logits = opened.model(input_ids=ids).logits[0].log_softmax(-1)
+        for place in range(len(prompt), len(prompt) + length):
+            nats -= float(logits[place - 1, ids[0, place]])
+        targets += length
+    found = quietly(folder, chats, metrics=["loss", "perplexity"]).scores["words"]
+    assert found["loss"].value == pytest.approx(nats / targets, rel=1e-5)
+    assert found["perplexity"].value == pytest.approx(math.exp(nats / targets), rel=1e-5)
+
+
+def test_the_score_file_holds_every_item_and_scores_again_the_same(folder: Path, chats: Path, tmp_path: Path) -> None:
+    found = quietly(folder, chats, metrics=["token_f1", "loss"], out=tmp_path)
+    items = load_items(tmp_path / "scores.jsonl")
+    assert [item.reference for item in items] == ["5", "4", "4", "3", "4", "4"]
+    assert score(METRICS["token_f1"], items) == found.scores["words"]["token_f1"]
+    assert json.loads((tmp_path / "evaluation.json").read_text()) == found.as_dict()
+
+
+def test_weights_of_turns_and_examples_do_not_change_a_score(folder: Path, chats: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in chats.read_text().splitlines()]
+    for row in rows:
+        row["messages"][-1]["weight"] = 3
+    weighted = tmp_path / "words.jsonl"
+    weighted.write_text("\n".join(map(json.dumps, rows)))
+    assert quietly(folder, weighted, metrics=["loss"]) == quietly(folder, chats, metrics=["loss"])
+
+
+def test_the_last_answer_is_the_reference_even_if_a_question_follows(folder: Path, tmp_path: Path) -> None:
+    turns = [{"role": r, "content": c} for r, c in zip(("user", "assistant") * 2, "abcd", strict=False)]
+    data = tmp_path / "turns.jsonl"
+    data.write_text(json.dumps({"messages": [*turns, {"role": "user", "content": "e"}]}))
+    found = quietly(folder, data, metrics=["exact_match"])
+    assert [(item.prompt, item.reference) for item in found.items["turns"]] == [("c", "d")]
+
+
+def test_plain_text_is_scored_by_its_likelihood(folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "text.txt"
+    data.write_text("abc " * 300)
+    found = quietly(folder, data)
+    assert list(found.scores["text"]) == ["loss", "perplexity", "bits_per_byte"]
+    bits = found.scores["text"]["loss"].value * found.items["text"][0].targets / math.log(2)
+    assert found.scores["text"]["bits_per_byte"].value == pytest.approx(bits / len(found.items["text"][0].reference))
+
+
+def test_what_is_measured_is_said_aloud(folder: Path, chats: Path) -> None:
+    said: list[str] = []
+    evaluate(str(folder), str(chats), limit=2, settings=GenerationSettings(max_new_tokens=3), say=said.append)
+    assert said[1].startswith("metrics: exact_match v1, token_f1 v1, ends_properly v1")
+    assert said[2] == "answers: up to 3 tokens, temperature 0 (as asked)"
+
+
+def test_a_misspelled_metric_is_told_before_anything_is_opened(chats: Path) -> None:
+    with pytest.raises(UsageError, match="Did you mean accuracy"):
+        evaluate("no such model", str(chats), metrics=["acuracy"])
+
+
+def test_an_example_longer_than_the_context_is_refused(folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "long.jsonl"
+    data.write_text(json.dumps({"prompt": "a" * 600, "completion": "b"}))
+    with pytest.raises(DataError, match=r"long\.jsonl:1: prompt and reference have"):
+        quietly(folder, data)
