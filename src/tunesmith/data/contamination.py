@@ -6,7 +6,7 @@ shorter ones are found everywhere by chance. Punctuation and case are ignored.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from tunesmith.data.checks import Finding, find
 from tunesmith.data.duplicates import prompt_text, whole_text
@@ -22,31 +22,25 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def contaminated(
-    examples: Iterable[Example | Passage], benchmark: Sequence[Example | Passage], name: str
-) -> list[Finding]:
-    """A finding for each example that holds the question of an item of `benchmark`, which is called `name`."""
-    runs = _runs(benchmark)
-    lengths = sorted({len(run) for run in runs})
-    findings = []
-    for example in examples:
-        words = words_of(whole_text(example))
-        item = _first(words, runs, lengths)
-        if item is not None:
-            findings.append(find("contamination", f"it holds an item of {name}: {item}.", example.origin))
-    return findings
+class Benchmark:
+    """The questions of a benchmark, ready to be looked for in examples."""
 
+    def __init__(self, items: Iterable[Example | Passage], name: str) -> None:
+        self._name = name
+        self._runs: dict[tuple[str, ...], Origin] = {}
+        for item in items:
+            words = words_of(prompt_text(item))
+            length = min(RUN, len(words))
+            for i in range(len(words) - length + 1 if length >= SHORTEST else 0):
+                self._runs.setdefault(tuple(words[i : i + length]), item.origin)
+        self._lengths = sorted({len(run) for run in self._runs})
 
-def _runs(benchmark: Sequence[Example | Passage]) -> dict[tuple[str, ...], Origin]:
-    runs: dict[tuple[str, ...], Origin] = {}
-    for item in benchmark:
-        words = words_of(prompt_text(item))
-        if len(words) < SHORTEST:
-            continue
-        length = min(RUN, len(words))
-        for i in range(len(words) - length + 1):
-            runs.setdefault(tuple(words[i : i + length]), item.origin)
-    return runs
+    def look(self, example: Example | Passage) -> Finding | None:
+        """The finding for an example that holds the question of an item, or None."""
+        item = _first(words_of(whole_text(example)), self._runs, self._lengths)
+        if item is None:
+            return None
+        return find("contamination", f"it holds an item of {self._name}: {item}.", example.origin)
 
 
 def _first(words: list[str], runs: dict[tuple[str, ...], Origin], lengths: list[int]) -> Origin | None:

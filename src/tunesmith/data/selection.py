@@ -109,7 +109,7 @@ def diverse(examples: Examples, count: int, *, seed: int = 0) -> tuple[Example |
     return tuple(examples[i] for i in sorted(order[place] for place in chosen))
 
 
-def _alike(signed: NDArray[np.uint32], one: int) -> NDArray[np.float64]:
+def _alike(signed: NDArray[np.uint16], one: int) -> NDArray[np.float64]:
     agree: NDArray[np.float64] = np.mean(signed == signed[one], axis=1, dtype=np.float64)
     return agree
 

@@ -58,19 +58,25 @@ def bucket(words: int) -> int:
 
 def survey(examples: Iterable[Example | Passage], *, personal: bool = True) -> tuple[Survey, list[Finding]]:
     """The survey of a set and what was found on the way; `personal` looks for personal data, the slowest part."""
-    counts, findings = Survey(), []
-    for example in examples:
-        counts.examples += 1
-        text = whole_text(example)
-        counts.languages[language_of(text)] += 1
-        counts.prompt_words[bucket(len(prompt_text(example).split()))] += 1
-        if isinstance(example, Example):
-            findings += _count_answers(example, counts)
-        if personal and (kinds := personal_data(text)):
-            counts.personal.update(kinds)
-            message = f"the text holds what looks like {', '.join(sorted(kinds))}."
-            findings.append(find("personal-data", message, example.origin))
-    return counts, findings + _judgement(counts)
+    counts = Survey()
+    findings = [finding for example in examples for finding in count(example, counts, personal=personal)]
+    return counts, findings + judgement(counts)
+
+
+def count(example: Example | Passage, counts: Survey, *, personal: bool = True) -> list[Finding]:
+    """Add one example to a survey; what was found in it."""
+    findings = []
+    text = whole_text(example)
+    counts.examples += 1
+    counts.languages[language_of(text)] += 1
+    counts.prompt_words[bucket(len(prompt_text(example).split()))] += 1
+    if isinstance(example, Example):
+        findings += _count_answers(example, counts)
+    if personal and (kinds := personal_data(text)):
+        counts.personal.update(kinds)
+        message = f"the text holds what looks like {', '.join(sorted(kinds))}."
+        findings.append(find("personal-data", message, example.origin))
+    return findings
 
 
 def _count_answers(example: Example, counts: Survey) -> list[Finding]:
@@ -93,7 +99,8 @@ def _count_answers(example: Example, counts: Survey) -> list[Finding]:
     return findings
 
 
-def _judgement(counts: Survey) -> list[Finding]:
+def judgement(counts: Survey) -> list[Finding]:
+    """What the numbers of a whole set give reason to say."""
     findings = []
     classes = counts.classes
     if len(classes) > 1:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunesmith.data.contamination import contaminated
+from tunesmith.data.contamination import Benchmark
 from tunesmith.data.duplicates import exact_leaks, exact_twins, leaked, repeated, similarity
 from tunesmith.data.example import Example, Message, Origin, Passage
 from tunesmith.data.near import candidates, near_pairs, signature, signatures
@@ -112,8 +112,8 @@ def test_a_benchmark_item_inside_an_example_is_found_also_when_it_is_short() -> 
         _example("what is the boiling point of Ethanol", "A", 2),
         _example("Why? What is the boiling point of water?", "A", 3),
     ]
-    findings = contaminated(examples, benchmark, "apples")
-    assert [(f.line, f.message) for f in findings] == [
+    looked = [Benchmark(benchmark, "apples").look(example) for example in examples]
+    assert [(f.line, f.message) for f in looked if f is not None] == [
         (1, "it holds an item of apples: a.jsonl:1."),
         (2, "it holds an item of apples: a.jsonl:2."),
     ]
