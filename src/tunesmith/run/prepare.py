@@ -3,14 +3,15 @@
 The decision: nothing is written before all of it has succeeded, so bad input leaves no run folder behind.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoConfig
 
+from tunesmith.data.files import find_files
 from tunesmith.errors import RecipeError
 from tunesmith.models.context import context_length
 from tunesmith.models.load import load_model
@@ -18,15 +19,19 @@ from tunesmith.models.methods import Applied, apply
 from tunesmith.models.probe import Probe, probe
 from tunesmith.models.sources import Source
 from tunesmith.models.sources import resolve as resolve_source
+from tunesmith.models.vocabulary import with_tokens
 from tunesmith.recipe import Loaded, Recipe
+from tunesmith.recipe.paths import data_files
 from tunesmith.run.examples import Sets, read_sets
 from tunesmith.run.resolve import Shapes, dangers, resolve
-from tunesmith.tokens.builtin import BUILT_IN, missing_control_tokens
+from tunesmith.tokens.builtin import BUILT_IN, missing_control_tokens, template_text, with_control_tokens
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.tokenizer import Tokenizer
 
 Say = Callable[[str], object]
 KNOWN_METRICS = ("validation_loss", "validation_accuracy")
+END_TOKENS = {"chatml": "<|im_end|>", "gemma": "<end_of_turn>"}
+"""What closes a turn in the built-in templates that use control tokens."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -63,11 +68,15 @@ def prepare(loaded: Loaded, say: Say) -> Prepared:
     metric = loaded.recipe.training.validation.metric
     if metric not in KNOWN_METRICS:
         raise RecipeError(f"training.validation.metric: {metric!r} is not measured. Use {' or '.join(KNOWN_METRICS)}.")
+    for file in data_files(loaded.recipe):
+        find_files(file)  # a missing file is said before minutes go into a model
     source = resolve_source(loaded.recipe.model, revision=loaded.recipe.revision)
     say(f"model: {source.name}")
-    tokenizer = Tokenizer.load(source.folder)
-    loaded = _with_template(loaded, tokenizer, say)
+    before = loaded.origins
+    loaded = _with_template(loaded, Tokenizer.load(source.folder))
     supervision = loaded.recipe.supervision
+    source = _with_control_tokens(source, supervision.chat_template, say)
+    tokenizer = Tokenizer.load(source.folder)
     encoder = Encoder(
         tokenizer,
         train_on=supervision.train_on,
@@ -78,7 +87,6 @@ def prepare(loaded: Loaded, say: Say) -> Prepared:
     sets = read_sets(loaded.recipe.data, encoder, context=context_length(config))
     say(_balance(sets))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    before = loaded.origins
     loaded = resolve(
         loaded,
         examples=len(sets.train),
@@ -112,8 +120,8 @@ def make_ready(prepared: Prepared, say: Say) -> Ready:
     return Ready(model, applied, found)
 
 
-def _with_template(loaded: Loaded, tokenizer: Tokenizer, say: Say) -> Loaded:
-    """A model without a chat template gets a built-in one whose control tokens it knows, and that is said."""
+def _with_template(loaded: Loaded, tokenizer: Tokenizer) -> Loaded:
+    """A model without a chat template gets a built-in one whose control tokens it knows."""
     if loaded.recipe.supervision.chat_template is not None or tokenizer.chat_template is not None:
         return loaded
     fitting = [name for name in BUILT_IN if not missing_control_tokens(BUILT_IN[name], tokenizer)]
@@ -121,6 +129,25 @@ def _with_template(loaded: Loaded, tokenizer: Tokenizer, say: Say) -> Loaded:
     name = next((name for name in fitting if name != "plain"), fitting[0])
     reason = "the model has no chat template, and its tokenizer knows the control tokens of this one"
     return loaded.resolve("supervision.chat_template", name, reason)
+
+
+def _with_control_tokens(source: Source, choice: str | None, say: Say) -> Source:
+    """The model with the control tokens of a built-in template as tokens of their own; others are only told of."""
+    tokenizer = Tokenizer.load(source.folder)
+    missing = missing_control_tokens(template_text(choice), tokenizer) if choice is not None else ()
+    if choice is None or not missing:
+        return source
+    if choice not in END_TOKENS:
+        say(f"warning: the template writes {', '.join(missing)}, which this tokenizer spells in several tokens.")
+        return source
+    names = ("tokenizer.json", "tokenizer_config.json")
+    files = {name: (source.folder / name).read_text(encoding="utf-8") for name in names}
+    files = with_control_tokens(files, missing, end_token=END_TOKENS[choice])
+    added = {token["content"]: int(token["id"]) for token in json.loads(files["tokenizer.json"])["added_tokens"]}
+    # Each new token does a work that the end of a text does already: it closes or opens a stretch.
+    start = tokenizer.eos_id if tokenizer.eos_id is not None else 0
+    say(f"  {', '.join(missing)}: added to the vocabulary as control tokens")
+    return with_tokens(source, files, like={added[text]: start for text in missing})
 
 
 def _balance(sets: Sets) -> str:
@@ -134,9 +161,3 @@ def _value(recipe: Recipe, name: str) -> Any:
     for part in name.split("."):
         value = getattr(value, part)
     return value
-
-
-def tokenizer_files(source_folder: Path) -> list[Path]:
-    """The files that make a tokenizer, to be copied beside trained weights."""
-    names = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json")
-    return [source_folder / name for name in names if (source_folder / name).is_file()]

@@ -6,7 +6,6 @@ it still is the same run, and enters the same loop, which goes on from the newes
 
 import json
 import resource
-import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,15 +15,17 @@ from typing import Any, Literal
 
 import torch
 from pydantic import JsonValue
+from safetensors import SafetensorError
 
-from tunesmith.errors import CheckpointError, Interrupted, UsageError
+from tunesmith.errors import CheckpointError, Interrupted, TrainingError, UsageError
 from tunesmith.models.adapters import save_adapter
-from tunesmith.models.save import save_model
+from tunesmith.models.cache import flush
+from tunesmith.models.save import copy_beside, write_model
 from tunesmith.models.settings import Lora
 from tunesmith.recipe import Loaded, load_recipe
 from tunesmith.recipe.writing import dump
 from tunesmith.run import folder as places
-from tunesmith.run.prepare import Prepared, Ready, Say, make_ready, prepare, tokenizer_files
+from tunesmith.run.prepare import Prepared, Ready, Say, make_ready, prepare
 from tunesmith.run.stopping import stop_requests
 from tunesmith.training import curves, durable
 from tunesmith.training.checkpoint import lock
@@ -60,10 +61,11 @@ def train(loaded: Loaded, *, resume: Literal["never", "auto"] = "never", say: Sa
     folder = places.new_folder(recipe)
     talk = _Talk(say)
     prepared = prepare(loaded, talk)
+    ready = make_ready(prepared, talk)
     with lock(folder):
         durable.write_json(folder / IDENTITY, dict(_identity(prepared)))
         durable.write_text(folder / places.RECIPE, _recipe_text(prepared, folder))
-        return _train(prepared, folder, talk)
+        return _train(prepared, ready, folder, talk)
 
 
 def resume(folder: Path, accept: Sequence[str] = (), *, say: Say | None = None) -> RunResult:
@@ -84,12 +86,11 @@ def _go_on(folder: Path, accept: Sequence[str], say: Say | None) -> RunResult:
         talk = _Talk(say)
         prepared = prepare(load_recipe(str(folder / places.RECIPE)), talk)
         _prove_same(folder, prepared, frozenset(accept))
-        return _train(prepared, folder, talk)
+        return _train(prepared, make_ready(prepared, talk), folder, talk)
 
 
-def _train(prepared: Prepared, folder: Path, talk: "_Talk") -> RunResult:
+def _train(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> RunResult:
     began = time.perf_counter()
-    ready = make_ready(prepared, talk)
     recipe, sets = prepared.recipe, prepared.sets
     settings = recipe.training
     assert settings.steps is not None
@@ -168,15 +169,22 @@ def _save_weights(ready: Ready, prepared: Prepared, target: Path) -> None:
     method = prepared.recipe.method
 
     def write(fresh: Path) -> None:
+        fresh.mkdir()
         if isinstance(method, Lora):
             save_adapter(ready.model, fresh, method, prepared.source)
-            for file in tokenizer_files(prepared.source.folder):
-                shutil.copyfile(file, fresh / file.name)
+            copy_beside(prepared.source.folder, fresh)
         else:
-            save_model(ready.model, fresh, source_folder=prepared.source.folder)
+            write_model(ready.model, fresh, source_folder=prepared.source.folder)
         (fresh / "chat_template.jinja").write_text(prepared.encoder.template.source, encoding="utf-8")
+        flush(fresh)
 
-    places.replace_folder(target, write)
+    try:
+        places.replace_folder(target, write)
+    except (OSError, SafetensorError) as error:
+        cause = durable.cause(error) if isinstance(error, OSError) else f"{error}. Free some space"
+        raise TrainingError(
+            f"{target}: the weights cannot be written: {cause}, then: tunesmith train --resume {target.parent}"
+        ) from error
 
 
 def _identity(prepared: Prepared) -> dict[str, str]:
