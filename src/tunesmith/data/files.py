@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from tunesmith.data.remote import fetch, is_remote
 from tunesmith.errors import DataError
 
 PACKED = (".gz", ".zst")
@@ -35,13 +36,15 @@ def kind_of(path: Path) -> str:
 
 
 def find_files(source: str | Path) -> tuple[list[Path], list[Path]]:
-    """The files that `source` (file, folder or glob) means, sorted by name, and those of the folder left out.
+    """The files that `source` (file, folder, glob or address) means, sorted by name, and those of a folder left out.
 
     In a folder, text files count only where no structured file stands, so that a README is not training data.
 
     Raises:
         DataError: nothing is there; names what stands nearby.
     """
+    if isinstance(source, str) and is_remote(source):
+        return fetch(source), []
     path = Path(source).expanduser()
     if path.is_file():
         return [path], []

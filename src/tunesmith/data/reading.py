@@ -141,8 +141,8 @@ def _files(source: Source) -> Iterator[tuple[str, Iterator[Record | Finding] | F
         return
     if not parts:
         raise DataError("the source names no file and holds no record.")
-    for part in parts:
-        files, ignored = find_files(str(part))
+    for named_source in parts:
+        files, ignored = find_files(named_source if isinstance(named_source, Path) else str(named_source))
         for path in ignored:
             message = f"{path.name} was not read: it is no data file beside the others."
             yield str(path), find_in_file("file-ignored", message, str(path))
