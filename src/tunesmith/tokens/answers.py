@@ -8,14 +8,22 @@ rewrites what came earlier, and the answer carries that doubt.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from tunesmith.data.example import Message
 from tunesmith.errors import TemplateError
-from tunesmith.tokens.template import ChatTemplate, Rendering
+from tunesmith.tokens.template import Rendering
 
 Tools = Sequence[Mapping[str, Any]]
 Pieces = tuple[tuple[int, int], ...]
+
+
+class Renders(Protocol):
+    """What writes conversations: a ChatTemplate."""
+
+    def render(
+        self, messages: Sequence[Message], tools: Tools = (), *, generation_prompt: bool = False
+    ) -> Rendering: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,7 @@ class Answer:
 
 
 def find_answers(
-    template: ChatTemplate, rendering: Rendering, messages: Sequence[Message], tools: Tools = ()
+    template: Renders, rendering: Rendering, messages: Sequence[Message], tools: Tools = ()
 ) -> tuple[Answer, ...]:
     """The answers of all assistant turns of `messages`, whose rendering `rendering` is, in order.
 

@@ -20,6 +20,7 @@ from tunesmith.tokens.builtin import template_text
 from tunesmith.tokens.encoded import EncodedExample
 from tunesmith.tokens.sandbox import FROZEN_DATE
 from tunesmith.tokens.segments import Segment, Segmenter
+from tunesmith.tokens.shapes import Shapes
 from tunesmith.tokens.template import ChatTemplate, Rendering
 from tunesmith.tokens.tokenizer import Tokenizer
 
@@ -65,6 +66,7 @@ class Encoder:
         self.template = _with_bos(_source(tokenizer, chat_template), tokenizer)
         probe = _probe(self.template)
         self._segmenter = Segmenter(tokenizer, self.template.literals, probe)
+        self._shapes = Shapes(self.template, self._segmenter.ends_inside_control)
         self.stop_ids = tokenizer.stop_ids | self._segmenter.end_ids(probe)
         parts = (_ENCODING, tokenizer.fingerprint, self.template.source, train_on, FROZEN_DATE.isoformat())
         self.fingerprint = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
@@ -83,7 +85,7 @@ class Encoder:
         Raises:
             TemplateError: as `encode`, for the first example that cannot be encoded.
         """
-        segmented = [self._segments(self.learned(example)) for example in examples]
+        segmented = [self._segments_by_shape(example) or self._segments(self.learned(example)) for example in examples]
         return self._tokenized(segmented, [example.origin for example in examples])
 
     def learned(self, example: Example) -> Learned:
@@ -94,7 +96,7 @@ class Encoder:
         """
         with _located(example):
             rendering, answers = self._read(example)
-            weights = self._weights(example, answers)
+            weights = self._weights(example, [answer.message for answer in answers])
             for answer in answers:
                 if weights[answer.message] > 0:
                     require_certain(answer)
@@ -111,7 +113,7 @@ class Encoder:
         """
         with _located(example):
             rendering, answers = self._read(example)
-            weights = self._weights(example, answers)
+            weights = self._weights(example, [answer.message for answer in answers])
             rewritten = [a.message for a in answers if a.doubt is not None and weights[a.message] > 0]
             whole = self._learned(example, rendering, answers, {**weights, **dict.fromkeys(rewritten, 0.0)})
             parts = [self._ending_with(example, message, weights[message]) for message in rewritten]
@@ -180,15 +182,24 @@ class Encoder:
         """Whether an answer's text ends with a control token."""
         return self._segmenter.ends_with_control(text)
 
-    def _weights(self, example: Example, answers: Sequence[Answer]) -> dict[int, float]:
-        """The weight of each answer's targets: the message's own, else by `train_on`; times the example's."""
-        last = answers[-1].message if answers else None
+    def _weights(self, example: Example, answered: Sequence[int]) -> dict[int, float]:
+        """The weight of each answer's targets, by message: its own, else by `train_on`; times the example's."""
         weights = {}
-        for answer in answers:
-            own = example.messages[answer.message].weight
-            by_rule = 0.0 if self.train_on == "last_assistant" and answer.message != last else 1.0
-            weights[answer.message] = (by_rule if own is None else own) * example.weight
+        for message in answered:
+            own = example.messages[message].weight
+            by_rule = 0.0 if self.train_on == "last_assistant" and message != answered[-1] else 1.0
+            weights[message] = (by_rule if own is None else own) * example.weight
         return weights
+
+    def _segments_by_shape(self, example: Example) -> list[Segment] | None:
+        """The segments by a known pattern of the conversation's shape; None where it has none that holds."""
+        if (filled := self._shapes.fill(example)) is None:
+            return None
+        pattern, texts, words = filled
+        weights = self._weights(example, [message for message in pattern.answers if message is not None])
+        other = example.weight if self.train_on == "all" else 0.0
+        by_run = [other if message is None else weights[message] for message in pattern.answers]
+        return self._segmenter.segments_of_runs(texts, by_run, words)
 
     def _segments(self, learned: Learned) -> list[Segment]:
         return self._segmenter.segments(learned.rendering, learned.answers, learned.spans)

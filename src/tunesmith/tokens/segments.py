@@ -41,6 +41,8 @@ class Segmenter:
         in_template = {text for text in tokenizer.added if text in written and not (text.isspace() or text.isalnum())}
         self.control = frozenset(tokenizer.control) | in_template
         self._pattern = any_of(self.control)
+        self._beginning = any_of({text[0] for text in self.control})
+        self._longest = max(map(len, self.control), default=0)
         self.structure = frozenset(self._structure(*probe))
 
     def end_ids(self, probe: tuple[Rendering, tuple[Answer, ...]]) -> frozenset[int]:
@@ -66,6 +68,33 @@ class Segmenter:
             inside = place >= 0 and start < learned[place][1]
             segments.append(Segment(text[start:end], self._after(text, start), learned[place][2] if inside else 0.0))
         return [segment for segment in segments if segment.text]
+
+    def segments_of_runs(
+        self, runs: Sequence[str], weights: Sequence[float], words: Sequence[str]
+    ) -> list[Segment] | None:
+        """`segments` of a text that comes in runs already, with a weight for each and the messages' `words` in it.
+
+        None where words hold, or might complete, the text of a control token: then more than the runs must be known.
+        """
+        if any(self._pattern.search(text) is not None or self.ends_inside_control(text) for text in words):
+            return None
+        segments = []
+        before = ""
+        for text, weight in zip(runs, weights, strict=True):
+            if text:
+                segments.append(Segment(text, self._after(before, len(before)), weight))
+                before = before[-self._longest :] + text
+        return segments
+
+    def ends_inside_control(self, text: str) -> bool:
+        """Whether a text ends with the beginning of a control token, which what follows might complete."""
+        tail = text[max(0, len(text) - self._longest + 1) :]
+        return any(
+            token.startswith(tail[match.start() :])
+            for match in self._beginning.finditer(tail)
+            for token in self.control
+            if len(token) > len(tail) - match.start()
+        )
 
     def forged_texts(self, rendering: Rendering, answers: Sequence[Answer]) -> list[str]:
         """The texts that would become control tokens without being the template's own."""

@@ -29,7 +29,9 @@ class Tokenizer:
         self._backend.no_padding()
         self._backend.no_truncation()
         self._json = json.loads(backend_json)
-        bare_json = _without_added_space(self._json)
+        # Only these two can put something in front of a text.
+        front = {part: _without_added_space(self._json.get(part)) for part in ("normalizer", "pre_tokenizer")}
+        bare_json = {**self._json, **front}
         self._bare = Backend.from_str(json.dumps(bare_json)) if bare_json != self._json else None
         self.config = config
         self.chat_template = chat_template
@@ -147,19 +149,18 @@ class Tokenizer:
 
 
 def _without_added_space(node: Any) -> Any:
-    """A tokenizer description in which nothing is put in front of a text."""
+    """A normalizer or pre-tokenizer that puts nothing in front of a text."""
     if isinstance(node, list):
         return [_without_added_space(item) for item in node]
     if not isinstance(node, dict):
         return node
     kind = node.get("type")
-    changed = {key: _without_added_space(value) for key, value in node.items() if key not in ("model", "added_tokens")}
-    changed.update({key: node[key] for key in ("model", "added_tokens") if key in node})
+    changed = {key: _without_added_space(value) for key, value in node.items()}
     if kind == "Prepend":
         return {**changed, "prepend": ""}
     if kind == "Metaspace" and node.get("prepend_scheme") != "never":
         return {**changed, "prepend_scheme": "never"}
-    if kind == "ByteLevel" and "normalizer" not in node and node.get("add_prefix_space"):
+    if kind == "ByteLevel" and node.get("add_prefix_space"):
         return {**changed, "add_prefix_space": False}
     return changed
 

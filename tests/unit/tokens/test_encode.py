@@ -74,7 +74,9 @@ def test_a_control_token_split_between_two_messages_words_stays_plain_text(tmp_p
 
 
 def test_an_assistant_may_write_control_tokens_that_are_no_end_of_a_turn(tmp_path: Path) -> None:
-    tokenizer = tiny.loaded(tmp_path, tiny.byte_level(plain=["<think>"]), template="{% if x %}<think>{% endif %}" + tiny.CHATML)
+    tokenizer = tiny.loaded(
+        tmp_path, tiny.byte_level(plain=["<think>"]), template="{% if x %}<think>{% endif %}" + tiny.CHATML
+    )
     think = tokenizer.added["<think>"]
     ids = Encoder(tokenizer).encode(tiny.chat("what is <think>?", "<think>hm")).ids.tolist()
     assert ids.count(think) == 1
