@@ -37,6 +37,37 @@ def wilson(successes: int, n: int, *, level: float = 0.95) -> tuple[float, float
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def paired_wilson(both: int, only_left: int, only_right: int, neither: int) -> tuple[float, float]:
+    """95 % interval of the right system's proportion less the left one's, when both answered the same items.
+
+    Newcombe's method 10 (1998, https://doi.org/10.1002/(SICI)1097-0258(19981130)17:22<2635::AID-SIM954>3.0.CO;2-C):
+    two Wilson intervals put together with the correlation of the pairs. Unlike a bootstrap it has a width when all
+    items agree, so it is the one for few items.
+    """
+    n = both + only_left + only_right + neither
+    left, right = both + only_left, both + only_right
+    p_left, p_right = left / n, right / n
+    (low_left, high_left), (low_right, high_right) = wilson(left, n), wilson(right, n)
+    phi = _correlation(both, only_left, only_right, neither)
+    down = _joined(p_right - low_right, high_left - p_left, phi)
+    up = _joined(high_right - p_right, p_left - low_left, phi)
+    return p_right - p_left - down, p_right - p_left + up
+
+
+def _correlation(both: int, only_left: int, only_right: int, neither: int) -> float:
+    """The phi coefficient, corrected for continuity where it is positive."""
+    n = both + only_left + only_right + neither
+    margins = (both + only_left) * (only_right + neither) * (both + only_right) * (only_left + neither)
+    product = float(both * neither - only_left * only_right)
+    if product > 0:
+        product = max(0.0, product - n / 2)
+    return product / math.sqrt(margins) if margins else 0.0
+
+
+def _joined(a: float, b: float, phi: float) -> float:
+    return math.sqrt(max(0.0, a * a - 2 * phi * a * b + b * b))
+
+
 def bootstrap(columns: Array, value: Value, *, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
     """Percentile interval of `value` over resampled items (Efron, 1979, https://doi.org/10.1214/aos/1176344552)."""
     draws = np.concatenate([value(weights @ columns) for weights in _resamples(len(columns), seed)])

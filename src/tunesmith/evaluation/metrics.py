@@ -9,7 +9,7 @@ import difflib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,14 +29,18 @@ def share(sums: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One way to score items. `proportion` says that each item counts 0 or 1, so Wilson's interval applies."""
+    """One way to score items.
+
+    Of a `proportion` each item counts 0 or 1 (so Wilson's interval and McNemar's test apply); a `mean` is that of the
+    items' own scores; a `ratio` weighs the items; of `counts` one item alone has no score.
+    """
 
     name: str
     version: int
     says: str
     columns: Callable[[Sequence[Item]], Array]
     value: Value = share
-    proportion: bool = False
+    kind: Literal["proportion", "mean", "ratio", "counts"] = "mean"
     higher_is_better: bool = True
 
 
@@ -66,7 +70,7 @@ def score(metric: Metric, items: Sequence[Item]) -> Score:
     value = float(metric.value(columns.sum(0)))
     if math.isnan(value):
         raise UsageError(f"{metric.name}: the items lack what it needs ({metric.says}).")
-    if metric.proportion:
+    if metric.kind == "proportion":
         low, high = wilson(round(columns[:, 0].sum()), len(items))
     else:
         low, high = bootstrap(columns, metric.value)
@@ -75,7 +79,8 @@ def score(metric: Metric, items: Sequence[Item]) -> Score:
 
 def item_scores(metrics: Sequence[Metric], items: Sequence[Item]) -> list[dict[str, float]]:
     """For each item the metrics that have a meaning for one item alone."""
-    tables = {metric.name: metric.value(metric.columns(items)) for metric in metrics if metric.value in _SINGLE}
+    alone = [metric for metric in metrics if metric.kind != "counts"]
+    tables = {metric.name: metric.value(metric.columns(items)) for metric in alone}
     return [{name: float(values[row]) for name, values in tables.items()} for row in range(len(items))]
 
 
@@ -151,27 +156,38 @@ def _perplexity(sums: Array) -> Array:
 
 
 def _proportion(name: str, says: str, of_item: Callable[[Item], float]) -> Metric:
-    return Metric(name, 1, says, _mean(of_item), proportion=True)
+    return Metric(name, 1, says, _mean(of_item), kind="proportion")
 
 
 def _of_classes(part: classes.Part, average: classes.Average) -> Metric:
     says = f"{part} over the labels among the references, {average} average"
-    return Metric(f"{part}_{average}", 1, says, classes.counts, classes.averaged(part, average))
+    return Metric(f"{part}_{average}", 1, says, classes.counts, classes.averaged(part, average), kind="counts")
 
 
 _LISTED = (
     _proportion("exact_match", "the answer is the reference, outer white space aside", _exact),
-    Metric("accuracy", 1, "the answer names the reference's label and no other", _accuracy, proportion=True),
+    Metric("accuracy", 1, "the answer names the reference's label and no other", _accuracy, kind="proportion"),
     *(_of_classes(part, average) for part in ("precision", "recall", "f1") for average in ("macro", "micro")),
     Metric("token_f1", 1, "overlap of words with the reference, as SQuAD counts it", _mean(_token_f1)),
     _proportion("json_valid", "the whole answer is one JSON value", lambda item: _json(item.answer) is not NotJson),
     _proportion("json_match", "the answer is JSON equal to the reference", _json_match),
-    Metric("json_fields", 1, "share of the reference's top-level fields that the answer has right", _json_fields),
+    Metric(
+        "json_fields",
+        1,
+        "share of the reference's top-level fields that the answer has right",
+        _json_fields,
+        kind="ratio",
+    ),
     _proportion("numeric_answer", "the number after `####`, or the last one, is the reference's", _number),
     _proportion("numeric_form", "the answer ends with a line `#### number` and stops", _ends_with_number),
     _proportion("ends_properly", "the answer stopped by the template's end token", lambda item: item.finished),
     Metric(
-        "loss", 1, "nats per token of the reference", _likelihood(lambda item: item.targets), higher_is_better=False
+        "loss",
+        1,
+        "nats per token of the reference",
+        _likelihood(lambda item: item.targets),
+        kind="ratio",
+        higher_is_better=False,
     ),
     Metric(
         "perplexity",
@@ -179,6 +195,7 @@ _LISTED = (
         "exp of the loss per token of the reference",
         _likelihood(lambda item: item.targets),
         _perplexity,
+        kind="ratio",
         higher_is_better=False,
     ),
     Metric(
@@ -186,11 +203,11 @@ _LISTED = (
         1,
         "loss of the reference in bits, per byte of its text; comparable between tokenizers",
         _likelihood(lambda item: math.log(2) * len(item.reference.encode())),
+        kind="ratio",
         higher_is_better=False,
     ),
 )
 
-_SINGLE: tuple[Value, ...] = (share, _perplexity)
 METRICS = {metric.name: metric for metric in _LISTED}
 
 

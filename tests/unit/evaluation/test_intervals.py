@@ -34,6 +34,20 @@ def test_wilson_gives_the_published_intervals_of_newcombe() -> None:
         assert tuple(round(x, 4) for x in intervals.wilson(successes, n)) == expected
 
 
+def test_paired_wilson_gives_the_published_intervals() -> None:
+    # Newcombe (1998); Altman et al. (2000), "Statistics with confidence", table 6.2; Bentur et al. (2009) in
+    # Fagerland, Lydersen & Laake (2017), "Statistical analysis of contingency tables", chapter 8.
+    published = {(20, 2, 12, 16): (0.056, 0.329), (14, 0, 5, 22): (0.011, 0.226), (1, 7, 1, 12): (-0.507, -0.026)}
+    for counts, expected in published.items():
+        assert tuple(round(x, 3) for x in intervals.paired_wilson(*counts)) == expected
+
+
+def test_paired_wilson_has_a_width_when_all_items_agree() -> None:
+    low, high = intervals.paired_wilson(20, 0, 0, 0)
+    assert low == -high
+    assert high > 0.1
+
+
 @pytest.mark.parametrize(("only_left", "only_right"), [(0, 0), (0, 5), (0, 6), (3, 9), (7, 7), (40, 61)])
 def test_mcnemar_equals_the_binomial_test(only_left: int, only_right: int) -> None:
     n = only_left + only_right

@@ -1,0 +1,154 @@
+"""compare: whether one model is better than another by more than chance, from what both answered to the same items.
+
+The decision: every difference is printed with its 95 % interval, a p value corrected for how many metrics were looked
+at, and the difference that this number of items could show at all. "No difference found" and "too few items to tell"
+are then never mistaken for each other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+
+from tunesmith.errors import UsageError
+from tunesmith.evaluation.intervals import (
+    Array,
+    holm,
+    mcnemar,
+    paired_bootstrap,
+    paired_wilson,
+    sign_flip,
+    smallest_difference,
+)
+from tunesmith.evaluation.item import Item
+from tunesmith.evaluation.metrics import Metric, guessed, named
+
+FEW = 300
+"""Below so many items a bootstrap of proportions is too narrow, and Wilson's form is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One metric of two models. `difference` is right less left; `better` is who is ahead beyond chance, if anyone.
+
+    `wins` and `losses` count the items that the right one scored better or worse than the left one; None where an item
+    alone has no score. `p` is corrected by Holm over all metrics compared; `could_show` is the true difference that so
+    many items show four times out of five, None where it cannot be said.
+    """
+
+    metric: str
+    items: int
+    left: float
+    right: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    test: Literal["McNemar, exact", "sign flip"]
+    better: Literal["left", "right"] | None
+    wins: int | None
+    losses: int | None
+    could_show: float | None
+
+    def as_dict(self) -> dict[str, object]:
+        """All fields by name."""
+        return asdict(self)
+
+
+def compare(left: Sequence[Item], right: Sequence[Item], metrics: Sequence[str] = ()) -> list[Comparison]:
+    """The comparison by each metric (named, or guessed from the references), of answers to the same items.
+
+    Raises:
+        UsageError: the items are not the same, or a metric is not known.
+    """
+    _require_same(left, right)
+    likelihood = all(item.targets > 0 for item in [*left, *right])
+    chosen = named(metrics) if metrics else _guessed(left, likelihood)
+    found = [_compared(metric, left, right) for metric in chosen]
+    return [_decided(one, p, metric) for one, p, metric in zip(found, holm([c.p for c in found]), chosen, strict=True)]
+
+
+def _guessed(items: Sequence[Item], likelihood: bool) -> list[Metric]:
+    found, _ = guessed([item.reference for item in items])
+    return [metric for metric in found if likelihood or metric.name not in ("loss", "perplexity", "bits_per_byte")]
+
+
+def _require_same(left: Sequence[Item], right: Sequence[Item]) -> None:
+    if not left or len(left) != len(right):
+        raise UsageError(f"{len(left):,} and {len(right):,} items cannot be compared in pairs. Score both on one file.")
+    for place, (a, b) in enumerate(zip(left, right, strict=True)):
+        if (a.prompt, a.reference) != (b.prompt, b.reference):
+            raise UsageError(f"Item {place} is not the same on both sides: {a.reference[:60]!r}, {b.reference[:60]!r}.")
+
+
+def _compared(metric: Metric, left: Sequence[Item], right: Sequence[Item]) -> Comparison:
+    a, b = metric.columns(left), metric.columns(right)
+    value_a, value_b = float(metric.value(a.sum(0))), float(metric.value(b.sum(0)))
+    wins = losses = None
+    if metric.kind != "counts":
+        change = metric.value(b) - metric.value(a)
+        wins, losses = int(np.sum(change > 0)), int(np.sum(change < 0))
+        if not metric.higher_is_better:
+            wins, losses = losses, wins
+    low, high, p = _significance(metric, a, b)
+    return Comparison(
+        metric=metric.name,
+        items=len(left),
+        left=value_a,
+        right=value_b,
+        difference=value_b - value_a,
+        low=low,
+        high=high,
+        p=p,
+        test="McNemar, exact" if metric.kind == "proportion" else "sign flip",
+        better=None,
+        wins=wins,
+        losses=losses,
+        could_show=_could_show(metric, a, b),
+    )
+
+
+def _significance(metric: Metric, a: Array, b: Array) -> tuple[float, float, float]:
+    """The interval of the difference and the uncorrected p."""
+    if metric.kind != "proportion":
+        return (*paired_bootstrap(a, b, metric.value), sign_flip(a, b, metric.value))
+    right, left = b[:, 0] > 0, a[:, 0] > 0
+    only_left, only_right = int(np.sum(left & ~right)), int(np.sum(right & ~left))
+    p = mcnemar(only_left, only_right)
+    if len(a) < FEW:
+        counts = (int(np.sum(left & right)), only_left, only_right, int(np.sum(~left & ~right)))
+        return (*paired_wilson(*counts), p)
+    return (*paired_bootstrap(a, b, metric.value), p)
+
+
+def _could_show(metric: Metric, a: Array, b: Array) -> float | None:
+    """For means of items; None for others and where no item differs, so that nothing is known of the spread."""
+    if metric.kind not in ("proportion", "mean"):
+        return None
+    spread = float(np.std(metric.value(b) - metric.value(a)))
+    return smallest_difference(spread, len(a)) if spread > 0 else None
+
+
+def _decided(found: Comparison, p: float, metric: Metric) -> Comparison:
+    ahead = (found.difference > 0) == metric.higher_is_better
+    better: Literal["left", "right"] | None = None
+    if p < 0.05:
+        better = "right" if ahead else "left"
+    return Comparison(**{**asdict(found), "p": p, "better": better})
+
+
+def table(comparisons: Sequence[Comparison], names: tuple[str, str] = ("left", "right")) -> str:
+    """The comparisons as lines of text, one metric each, with what was found in words."""
+    lines = [f"{'metric':<16} {names[0]:>10} {names[1]:>10}  difference [95 % interval]        p (Holm)  finding"]
+    for c in comparisons:
+        interval = f"{c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}]"
+        lines.append(f"{c.metric:<16} {c.left:>10.4f} {c.right:>10.4f}  {interval:<32} {c.p:>8.4f}  {_words(c, names)}")
+    return "\n".join(lines)
+
+
+def _words(c: Comparison, names: tuple[str, str]) -> str:
+    if c.better is not None:
+        return f"{names[0] if c.better == 'left' else names[1]} is better"
+    shown = f"; {c.items:,} items can show {c.could_show:.3f}" if c.could_show is not None else f" in {c.items:,} items"
+    return f"no difference beyond chance{shown}"
