@@ -7,6 +7,7 @@ Traced, and loops tell which message they stand at. The rendered text stays what
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -34,6 +35,10 @@ MAX_ITERATIONS = 2_000_000
 """Loop bodies that one rendering may run."""
 FROZEN_DATE = datetime(2024, 7, 26)
 """What `strftime_now` tells: the date that Llama's templates fall back on, so that a run can be repeated any day."""
+
+
+_OWN_TYPE = re.compile(r"tunesmith\.tokens\.\w+\._?(Traced|Watched|Turn)")
+_SEEN_AS = {"Traced": "str", "Watched": "str", "Turn": "dict"}
 
 
 class Turn(dict[str, Any]):
@@ -167,7 +172,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.filters["tojson"] = _to_json
         self.filters["join"] = _join
         self.globals.update(
-            raise_exception=_raise_exception, strftime_now=FROZEN_DATE.strftime, dict=dict, namespace=_Namespace
+            raise_exception=_raise_exception, strftime_now=_strftime_now, dict=dict, namespace=_Namespace
         )
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
@@ -198,6 +203,11 @@ def _product_size(left: Any, right: Any) -> int:
 
 def _raise_exception(message: str) -> None:
     raise jinja2.TemplateError(message)
+
+
+def _strftime_now(format: str) -> Traced:
+    own = isinstance(format, Traced) and format._source.author == TEMPLATE
+    return Traced.of(FROZEN_DATE.strftime(format), Source(TEMPLATE if own else UNKNOWN))
 
 
 def _to_json(
@@ -286,6 +296,8 @@ def _told() -> Iterator[None]:
     try:
         yield
     except jinja2.TemplateError as error:
-        raise TemplateError(f"The chat template refuses this conversation: {error.message or error}") from error
+        # What stands for text and messages here has names of its own, which say nothing to the user.
+        message = _OWN_TYPE.sub(lambda match: _SEEN_AS[match[1]], error.message or str(error))
+        raise TemplateError(f"The chat template refuses this conversation: {message}") from error
     except Exception as error:  # a template is foreign code: whatever goes wrong inside it is its failure, told as such
         raise TemplateError(f"The chat template fails on this conversation: {type(error).__name__}: {error}") from error

@@ -24,7 +24,7 @@ MOST_PATTERNS = 16
 MOST_SHAPES = 1024
 KNOWN_FILTERS = {
     *("trim", "tojson", "string", "length", "count", "items", "list", "first", "last", "default", "d", "join"),
-    *("selectattr", "rejectattr", "upper", "lower", "capitalize", "title", "replace"),
+    *("select", "reject", "selectattr", "rejectattr", "upper", "lower", "capitalize", "title", "replace", "safe"),
 }
 """Filters that see words only through what is noted."""
 

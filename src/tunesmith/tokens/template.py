@@ -96,16 +96,15 @@ class ChatTemplate:
     def _wants_parts(self) -> bool:
         """Whether content must be given as a list of parts, as templates of models that also see images want it."""
         probe = [Message("user", "ping"), Message("assistant", "pong")]
+        return not self._shows(probe, in_parts=False) and self._shows(probe, in_parts=True)
+
+    def _shows(self, probe: Sequence[Message], *, in_parts: bool) -> bool:
+        """Whether the words of every message come out."""
         try:
-            return not _shows_content(self._render(probe, (), False, False)) and _shows_content(
-                self._render(probe, (), False, True)
-            )
+            rendering = self._render(probe, (), False, in_parts)
         except TemplateError:
             return False
-
-
-def _shows_content(rendering: Rendering) -> bool:
-    return {0, 1} <= {span.author for span in rendering.spans}
+        return set(range(len(probe))) <= {span.author for span in rendering.spans}
 
 
 def _spans(written: Traced) -> tuple[Span, ...]:

@@ -76,6 +76,12 @@ def test_a_syntax_error_names_the_line() -> None:
         CompiledTemplate("\n{% if %}")
 
 
+def test_an_error_speaks_of_texts_and_messages_not_of_their_stand_ins() -> None:
+    template = ChatTemplate("{{ messages[0].content.part.name }}", {})
+    with pytest.raises(TemplateError, match="'str object' has no attribute 'part'"):
+        template.render(TALK)
+
+
 def test_dates_are_frozen() -> None:
     assert CompiledTemplate("{{ strftime_now('%d %b %Y') }}").run({}) == "26 Jul 2024"
 

@@ -71,8 +71,10 @@ def test_arguments_that_are_no_json_stay_as_written() -> None:
 
 
 def test_content_is_given_in_parts_to_templates_that_look_for_parts() -> None:
-    source = "{% for m in messages %}{% for p in m.content %}{{ p.text }}{% endfor %};{% endfor %}"
-    assert [text for text, _, _ in rendered(source, Message("user", "a"))] == ["a", ";"]
+    silent = "{% for m in messages %}{% for p in m.content %}{{ p.text }}{% endfor %};{% endfor %}"
+    failing = "{% for m in messages %}{{ m.content[0]['text'] + ';' }}{% endfor %}"
+    for source in (silent, failing):
+        assert [text for text, _, _ in rendered(source, Message("user", "a"))] == ["a", ";"]
 
 
 def test_a_role_that_is_no_plain_name_is_not_the_templates_word() -> None:
