@@ -75,6 +75,11 @@ RECORDS: dict[str, Kind] = {
     "system-not-first": _warn("A system turn stands in the middle.", "Put it first; many templates refuse it."),
     "role-order": _warn("Two turns in a row have the same role.", "Join them; many templates refuse them."),
     "answer-whitespace": _note("An answer begins or ends with white space.", "Trim it, unless it is meant."),
+    "placeholder-answer": _warn("The answer is only nan, None, null, TODO or the like.", "Write the answer."),
+    "answer-repeats-prompt": _warn("The answer is the same text as the turn before it.", "Check for swapped columns."),
+    "invisible-character": _warn(
+        "The text holds characters that nobody sees (U+200B, U+FEFF, U+202E).", "Remove them."
+    ),
     "nul-character": _warn("The text holds a NUL character.", "Remove it; it is a remnant of binary data."),
     "replacement-character": _warn("The text holds U+FFFD, where a character was lost.", "Decode the source anew."),
     "mojibake": _warn("The text looks like UTF-8 read as Latin-1 (Ã©, â€™).", "Decode the source as UTF-8."),
@@ -109,6 +114,10 @@ SETS: dict[str, Kind] = {
     "imbalance": _warn("One answer is far more frequent than others.", "Balance it: tunesmith data balance FILE."),
     "rare-label": _note("A class has fewer than five examples.", "Add some, or expect it to be missed."),
     "refusal": _note("The answer refuses or speaks as an AI.", "Remove it unless the model should do the same."),
+    "unfilled-placeholder": _warn("An answer holds a gap to be filled ({{name}}, [NAME]).", "Fill the gap."),
+    "html-remains": _note("The text holds HTML entities or tags.", "Decode them, unless markup is meant."),
+    "repetition": _warn("An answer says the same words over and over.", "Cut or remove it: a model learns to loop."),
+    "embedded-binary": _warn("The text holds base64 data.", "Remove it; it is no text."),
     "personal-data": _warn("The text holds what looks like personal data or a key.", "Replace it before training."),
     "not-expressible": _warn("The form to be written cannot say the example.", "Write another form: messages."),
     "same-opening": _note("Most answers open with the same words.", "Nothing, if that is the task."),

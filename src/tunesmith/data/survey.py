@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from tunesmith.data.checks import Finding, find, find_in_file
 from tunesmith.data.duplicates import prompt_text, whole_text
-from tunesmith.data.example import Example, Passage
+from tunesmith.data.example import Example, Origin, Passage
 from tunesmith.data.languages import language_of
 from tunesmith.data.personal import personal_data
 
@@ -26,6 +26,11 @@ REFUSAL = re.compile(
     r"I don'?t have (?:access|the ability))",
     re.IGNORECASE,
 )
+_GAP = re.compile(r"\{\{ ?\w+ ?\}\}|\[(?:INSERT|YOUR|NAME|DATE|COMPANY|ADDRESS)\b[A-Z _]*\]|\bLorem ipsum\b")
+_MARKUP = re.compile(r"&(?:amp|lt|gt|quot|nbsp|#\d{2,5});|</?(?:div|span|br|p|font|td|tr|li)\b[^>]{0,80}>")
+_BINARY = re.compile(r";base64,[A-Za-z0-9+/]{40}|[A-Za-z0-9+/]{400}")
+# Fewer than one new word in ten, over a hundred words: no prose, list or program comes near it.
+LONG, NEW = 100, 0.1
 
 
 @dataclass(slots=True)
@@ -72,10 +77,33 @@ def count(example: Example | Passage, counts: Survey, *, personal: bool = True) 
     counts.prompt_words[bucket(len(prompt_text(example).split()))] += 1
     if isinstance(example, Example):
         findings += _count_answers(example, counts)
+    findings += _remains(text, example.origin)
     if personal and (kinds := personal_data(text)):
         counts.personal.update(kinds)
         message = f"the text holds what looks like {', '.join(sorted(kinds))}."
         findings.append(find("personal-data", message, example.origin))
+    return findings
+
+
+def _remains(text: str, origin: Origin) -> list[Finding]:
+    """What a machine has left in a text."""
+    findings = []
+    if ("&" in text or "<" in text) and (found := _MARKUP.search(text)):
+        findings.append(find("html-remains", f"the text holds {found.group()[:30]!r}.", origin))
+    if len(text) > 400 and _BINARY.search(text):
+        findings.append(find("embedded-binary", "the text holds base64 data.", origin))
+    return findings
+
+
+def _answer_faults(words: list[str], text: str, origin: Origin, at: str) -> list[Finding]:
+    findings = []
+    if ("{{" in text or "[" in text or "ipsum" in text) and (found := _GAP.search(text)):
+        findings.append(find("unfilled-placeholder", f"the answer holds {found.group()!r}.", origin, at))
+    if len(words) >= LONG and len(set(words)) < NEW * len(words):
+        message = f"the answer has {len(words)} words, but only {len(set(words))} different ones."
+        findings.append(find("repetition", message, origin, at))
+    if REFUSAL.match(text.lstrip()):
+        findings.append(find("refusal", "the answer refuses or speaks as an AI.", origin, at))
     return findings
 
 
@@ -92,10 +120,9 @@ def _count_answers(example: Example, counts: Survey) -> list[Finding]:
             counts.labels[message.content.strip()] += 1
         if len(counts.openings) < OPENINGS_AT_MOST:
             counts.openings[" ".join(words[:3])] += 1
-        if REFUSAL.match(message.content.lstrip()):
-            counts.refusals += 1
-            place = f"messages[{i}].content"
-            findings.append(find("refusal", "the answer refuses or speaks as an AI.", example.origin, place))
+        found = _answer_faults(words, message.content, example.origin, f"messages[{i}].content")
+        counts.refusals += any(finding.name == "refusal" for finding in found)
+        findings += found
     return findings
 
 

@@ -59,7 +59,7 @@ WORDS = [f"word{i}" for i in range(20)]
 def test_near_pairs_are_what_comparing_each_with_each_gives() -> None:
     chance = random.Random(3)
     texts = []
-    for _ in range(40):
+    for _ in range(15):
         text = chance.choices(WORDS, k=60)
         texts.append(" ".join(text))
         for changes in (1, 2, 20):

@@ -89,6 +89,11 @@ LINES: dict[str, tuple[str | bytes, str]] = {
     "two users": (_talk(USER, USER, BOT), "role-order"),
     "two answers": (_talk(USER, BOT, BOT), "role-order"),
     "outer white space": (_asked(content=" yes"), "answer-whitespace"),
+    "answer of a data frame": (_asked(content="nan"), "placeholder-answer"),
+    "answer is the question": (_asked(content=USER["content"]), "answer-repeats-prompt"),
+    "zero-width space": (_asked(content="hid\u200bden"), "invisible-character"),
+    "turned direction": (_asked(content="abc\u202edef"), "invisible-character"),
+    "two systems": (_talk(*[{"role": "system", "content": "Be kind."}] * 2, USER, BOT), "role-order"),
     "nul in text": (_asked(content="a\0b"), "nul-character"),
     "lost character": (_asked(content="caf\ufffd"), "replacement-character"),
     "mojibake": (_asked(content="cafÃ©"), "mojibake"),
@@ -158,9 +163,12 @@ def test_a_good_conversation_of_every_kind_gives_no_finding(tmp_path: Path) -> N
     assert len(reading.examples) == len(good)
 
 
-def test_a_line_of_50_mb_is_skipped_and_the_next_is_read(tmp_path: Path) -> None:
+def test_a_line_beyond_the_limit_is_skipped_and_the_next_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tunesmith.data.records.LINE_LIMIT", 1000)
     file = tmp_path / "data.jsonl"
-    file.write_text(_good(1) + "\n" + '{"messages": "' + "a" * 50_000_000 + '"}\n' + _good(2) + "\n")
+    file.write_text(_good(1) + "\n" + '{"messages": "' + "a" * 50_000 + '"}\n' + _good(2) + "\n")
     reading = read_examples(file)
     assert [(f.name, f.line) for f in reading.findings] == [("line-too-long", 2)]
     assert [e.origin.line for e in reading.examples] == [1, 3]

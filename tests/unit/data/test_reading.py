@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.data.example import Example
@@ -159,6 +159,7 @@ _records = st.one_of(
 )
 
 
+@settings(max_examples=60)
 @given(st.lists(_records, min_size=1, max_size=6))
 def test_whatever_the_records_hold_each_is_an_example_or_counted_as_dropped(records: list[Any]) -> None:
     try:

@@ -152,7 +152,7 @@ def test_an_array_is_split_the_same_whatever_the_chunks(tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_a_cut_packed_file_gives_its_whole_rows_and_a_finding(suffix: str, tmp_path: Path) -> None:
-    text = "".join(json.dumps({"prompt": str(i * 7919), "completion": "a"}) + "\n" for i in range(20_000)).encode()
+    text = "".join(json.dumps({"prompt": str(i * 7919), "completion": "a"}) + "\n" for i in range(4000)).encode()
     raw = gzip.compress(text) if suffix == ".gz" else pa.compress(text, codec="zstd", asbytes=True)
     path = tmp_path / f"a.jsonl{suffix}"
     path.write_bytes(raw[: len(raw) * 2 // 3])
@@ -168,7 +168,7 @@ def test_a_file_that_is_no_gzip_is_found(tmp_path: Path) -> None:
 def test_a_file_made_to_fill_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tunesmith.data.files.RATIO_FREE", 1000)
     path = tmp_path / "a.jsonl.gz"
-    path.write_bytes(gzip.compress(b"\n" * 10_000_000))
+    path.write_bytes(gzip.compress(b"\n" * 500_000))
     with pytest.raises(DataError, match="300 times its size"):
         _values(path)
 

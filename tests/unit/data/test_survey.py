@@ -52,6 +52,27 @@ def test_refusals_and_equal_openings_are_found() -> None:
 
 
 @pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        ("Dear {{name}}, thank you.", "unfilled-placeholder"),
+        ("Sincerely, [YOUR NAME]", "unfilled-placeholder"),
+        ("Fish &amp; chips", "html-remains"),
+        ("Read <br> this", "html-remains"),
+        ("again and again " * 50, "repetition"),
+        ("a picture data:image/png;base64," + "iVBORw0KGgo" * 50, "embedded-binary"),
+    ],
+)
+def test_what_a_machine_left_in_an_answer_is_found(answer: str, name: str) -> None:
+    _, findings = survey([_example("Q", answer)])
+    assert [f.name for f in findings] == [name]
+
+
+@pytest.mark.parametrize("answer", ["a[i] = {x} if b < c else d", "f(x) & g(y)", "see [1] and [Name]", "a, b. " * 30])
+def test_ordinary_text_and_code_are_no_remains(answer: str) -> None:
+    assert survey([_example("Q", answer)])[1] == []
+
+
+@pytest.mark.parametrize(
     ("text", "kinds"),
     [
         ("Write to anna.k@firm.de today", {"e-mail"}),

@@ -13,6 +13,8 @@ from tunesmith.data.formats.format import Notes, Outcome
 from tunesmith.data.formats.roles import BEFORE
 from tunesmith.data.formats.tools import Tools, arguments_of, required_arguments, tool_name
 
+_INVISIBLE = re.compile("[\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
+_PLACEHOLDERS = frozenset(("nan", "none", "null", "n/a", "na", "todo", "tbd", "undefined", "...", "…", "-", "#n/a"))
 _MOJIBAKE = re.compile("Ã[\u0080-\u00bf]|â€|Â[\u00a0-\u00bf]")
 
 
@@ -49,7 +51,11 @@ def _check_text(message: Message, at: str, notes: Notes) -> None:
     check_characters(text, at, notes)
     if message.reasoning:
         check_characters(message.reasoning, at.replace(".content", ".reasoning_content"), notes)
-    if message.role == "assistant" and (text[0].isspace() or text[-1].isspace()):
+    if message.role != "assistant":
+        return
+    if len(text) <= 12 and text.strip().lower() in _PLACEHOLDERS:
+        notes.add("placeholder-answer", f"the answer is only {text.strip()!r}.", at)
+    if text[0].isspace() or text[-1].isspace():
         notes.add("answer-whitespace", "the answer begins or ends with white space.", at)
 
 
@@ -79,6 +85,9 @@ def check_characters(text: str, at: str, notes: Notes) -> None:
         notes.add("lone-surrogate", "the text holds half of a surrogate pair, which is no character.", at)
     if "\ufffd" in text:
         notes.add("replacement-character", "the text holds U+FFFD, where a character was lost.", at)
+    if found := _INVISIBLE.search(text):
+        code = f"U+{ord(found.group()):04X}"
+        notes.add("invisible-character", f"the text holds {code}, which nobody sees.", at)
     if found := _MOJIBAKE.search(text):
         notes.add("mojibake", f"{found.group()!r} looks like UTF-8 that was read as Latin-1.", at)
 
@@ -91,10 +100,14 @@ def _check_order(messages: Sequence[Message], at: str, notes: Notes) -> None:
         if role in BEFORE:
             if not opening:
                 notes.add("system-not-first", f"a {role} turn stands behind the first turns.", f"{at}[{i}]")
+            elif before is not None:
+                notes.add("role-order", f"a {before.role} and a {role} turn follow each other.", f"{at}[{i}]")
         elif role == "assistant" and opening:
             notes.add("starts-with-assistant", "the conversation opens with the assistant.", f"{at}[{i}]")
         elif before is not None and role == before.role and role != "tool":
             notes.add("role-order", f"two {role} turns follow each other.", f"{at}[{i}]")
+        elif role == "assistant" and before is not None and message.content and message.content == before.content:
+            notes.add("answer-repeats-prompt", "the answer is the same text as the turn before it.", f"{at}[{i}]")
         before = message
 
 
