@@ -1,0 +1,80 @@
+"""How likely given answers are: the log-probability of each option after a prompt.
+
+The decision: an option is two runs of tokens put together, prompt and option, read as any example is. So all options of
+a question, and all questions under one instruction, stand on one copy of what they share (design, section 3), and a
+model that cannot be read so is read one option at a time, with the same numbers.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from tunesmith.batches.batch import Batch
+from tunesmith.batches.packing import micro_batches, plan
+from tunesmith.data.example import Origin
+from tunesmith.errors import UsageError
+from tunesmith.models.forward import Network
+from tunesmith.tokens.encoded import EncodedExample
+
+TOKENS_AT_ONCE = 1024
+_HERE = Origin("options", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A question with its options, all as token ids; an option that shall be a whole answer ends with the end token."""
+
+    prompt: Sequence[int]
+    options: Sequence[Sequence[int]]
+
+
+def log_probabilities(network: Network, choices: Sequence[Choice]) -> list[list[float]]:
+    """For each choice the log-probability (nats, summed over its tokens) of each option, in the order given.
+
+    Raises:
+        UsageError: a prompt or an option is empty.
+    """
+    examples = [_example(choice.prompt, option) for choice in choices for option in choice.options]
+    found = np.zeros(len(examples))
+    with torch.no_grad():
+        for members, batch in _batches(network, examples):
+            np.add.at(found, np.asarray(members)[batch.example], _of_targets(network, batch))
+    flat = iter(found.tolist())
+    return [[next(flat) for _ in choice.options] for choice in choices]
+
+
+def likeliest(network: Network, choices: Sequence[Choice]) -> list[int]:
+    """For each choice the place of the option that the model finds likeliest; of equal ones the first.
+
+    Raises:
+        UsageError: as `log_probabilities`, or a choice without options.
+    """
+    if any(not choice.options for choice in choices):
+        raise UsageError("A choice needs at least one option.")
+    return [int(np.argmax(options)) for options in log_probabilities(network, choices)]
+
+
+def _example(prompt: Sequence[int], option: Sequence[int]) -> EncodedExample:
+    if not prompt or not option:
+        raise UsageError("A prompt and each of its options need at least one token.")
+    weights = np.zeros(len(prompt) + len(option), np.float32)
+    weights[len(prompt) :] = 1
+    return EncodedExample(np.array([*prompt, *option], np.int32), weights, _HERE)
+
+
+def _batches(network: Network, examples: Sequence[EncodedExample]) -> Iterator[tuple[list[int], Batch]]:
+    """Micro-batches with the indices of their examples; one example each where the network runs them alone."""
+    parts = plan(examples, budget=TOKENS_AT_ONCE) if network.forest else [[i] for i in range(len(examples))]
+    for members in parts:
+        # A part of a plan fits the budget, so it stays one micro-batch.
+        (batch,) = micro_batches([examples[i] for i in members], budget=2**62)
+        yield members, batch
+
+
+def _of_targets(network: Network, batch: Batch) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """The log-probability of every target of a batch [R]."""
+    log_p = torch.log_softmax(network.logits(batch).float(), dim=-1)
+    found = log_p[network.on_device(batch.row_of), network.on_device(batch.target)]
+    return found.double().cpu().numpy()
