@@ -10,6 +10,8 @@ from typing import Annotated, Protocol
 
 import typer
 
+from tunesmith.errors import UsageError
+
 HELP = "/reset forgets the conversation, /system TEXT sets the system message, /quit (or Ctrl-D) leaves."
 
 
@@ -26,11 +28,22 @@ class Partner(Protocol):
         """Set the system message."""
 
 
-def chat(model: Annotated[str, typer.Argument(metavar="RUN|MODEL")]) -> None:
-    """Talk to a run or a model: /reset, /system TEXT, /quit."""
-    from tunesmith.run.chat import Chat
+def chat(
+    model: Annotated[str, typer.Argument(metavar="RUN|MODEL")],
+    settings: Annotated[list[str] | None, typer.Argument(metavar="[key=value]...", show_default=False)] = None,
+    system: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The system message; the run's own without.")
+    ] = None,
+) -> None:
+    """Talk to a run or a model: /reset, /system TEXT, /quit.
 
-    converse(Chat(model))
+    Settings are those of generation: `max_new_tokens=200`, `temperature=0.7`, `top_p=0.9`, `seed=1`.
+    """
+    from tunesmith.generation.settings import GenerationSettings
+    from tunesmith.recipe.overrides import read_group
+    from tunesmith.run.chat import DEFAULT, Chat
+
+    converse(Chat(model, system, read_group(GenerationSettings, settings) if settings else DEFAULT))
 
 
 def converse(partner: Partner) -> None:
@@ -68,11 +81,12 @@ def _obey(partner: Partner, line: str) -> bool:
 
 
 def _answer(partner: Partner, line: str) -> None:
-    pieces = partner.reply(line)
     try:
-        for piece in pieces:
+        for piece in partner.reply(line):
             print(piece, end="", flush=True)
     except KeyboardInterrupt:
         # Ctrl-C ends a long answer, not the conversation.
         print(" (interrupted)", end="", file=sys.stderr)
+    except UsageError as error:
+        print(error, file=sys.stderr)
     print()

@@ -1,6 +1,7 @@
 """`tunesmith evaluate`: the scores of a run or a model on labelled examples."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,11 +10,20 @@ import typer
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="RUN|MODEL")],
     data: Annotated[str, typer.Option(metavar="FILE", help="The examples to score on.")],
+    settings: Annotated[list[str] | None, typer.Argument(metavar="[key=value]...", show_default=False)] = None,
     metric: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A metric; may be given again.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Score only the first so many examples.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to keep the scores and every item.")] = None,
 ) -> None:
-    """Score a run or a model on labelled examples; prints JSON."""
+    """Score a run or a model on labelled examples; prints JSON with an interval for every score.
+
+    Settings are those of generation (`max_new_tokens=64`); without any, answers are greedy, and as long as the
+    references need.
+    """
+    from tunesmith.generation.settings import GenerationSettings
+    from tunesmith.recipe.overrides import read_group
     from tunesmith.run.evaluate import evaluate as evaluate_run
 
-    evaluation = evaluate_run(model, data, metrics=tuple(metric or ()), limit=limit)
+    chosen = read_group(GenerationSettings, settings) if settings else None
+    evaluation = evaluate_run(model, data, metrics=tuple(metric or ()), limit=limit, out=out, settings=chosen)
     print(json.dumps(evaluation.as_dict(), ensure_ascii=False, indent=2))

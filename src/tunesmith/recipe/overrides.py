@@ -4,11 +4,18 @@ The decision: a value is YAML (`false`, `2e-5`, `[a, b]`, `null`), except where 
 reading would not fit it: a revision of digits or a system message with a colon needs no quotes beyond the shell's.
 """
 
-from typing import Any
+import difflib
+import json
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from tunesmith.errors import RecipeError
 from tunesmith.recipe.faults import known, known_groups, suggest
+from tunesmith.recipe.fields import Setting, settings
 from tunesmith.recipe.reading import read_text
+from tunesmith.settings import Settings
+
+Group = TypeVar("Group", bound=Settings)
 
 _QUOTES = ('"', "'")
 
@@ -19,10 +26,7 @@ def apply_override(tree: dict[str, Any], override: str) -> tuple[str, Any]:
     Raises:
         RecipeError: it is not `key=value`, the name is unknown, or the value is broken YAML.
     """
-    name, equals, text = override.partition("=")
-    name = name.strip()
-    if not equals or not name:
-        raise RecipeError(f"{override}: expected name=value, such as training.epochs=3.")
+    name, text = _parts(override)
     _check(name)
     at = tree
     *path, leaf = name.split(".")
@@ -30,8 +34,35 @@ def apply_override(tree: dict[str, Any], override: str) -> tuple[str, Any]:
         if not isinstance(at.get(part), dict):
             at[part] = {}
         at = at[part]
-    at[leaf] = _value(name, text.strip())
+    at[leaf] = _value(name, text, [setting for setting in known() if setting.name == name])
     return name, at[leaf]
+
+
+def read_group(group: type[Group], overrides: Sequence[str]) -> Group:
+    """A group of settings that is no part of a recipe (how to generate) from `key=value` alone.
+
+    Raises:
+        RecipeError: a name is unknown or a value does not fit.
+    """
+    offered = {setting.name: setting for setting in settings(group)}
+    tree: dict[str, Any] = {}
+    for override in overrides:
+        name, text = _parts(override)
+        if name not in offered:
+            near = difflib.get_close_matches(name, list(offered), n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(offered)}."
+            raise RecipeError(f"the command line: {name} is not a setting here. {hint}")
+        tree[name] = _value(name, text, [offered[name]])
+        if not offered[name].accepts(tree[name]):
+            raise RecipeError(f"the command line: {name} must be {offered[name].expected}; it is {text}.")
+    return group.model_validate_json(json.dumps(tree))
+
+
+def _parts(override: str) -> tuple[str, str]:
+    name, equals, text = (part.strip() for part in override.partition("="))
+    if not equals or not name:
+        raise RecipeError(f"{override}: expected name=value, such as training.epochs=3.")
+    return name, text
 
 
 def _check(name: str) -> None:
@@ -42,8 +73,7 @@ def _check(name: str) -> None:
     raise RecipeError(f"the command line: {name} is not a setting. {suggest(name)}".rstrip())
 
 
-def _value(name: str, text: str) -> Any:
-    candidates = [setting for setting in known() if setting.name == name]
+def _value(name: str, text: str, candidates: Sequence[Setting]) -> Any:
     try:
         value = read_text(text, f"the command line, {name}").values
     except RecipeError:

@@ -3,10 +3,11 @@
 import pytest
 
 from tunesmith.errors import RecipeError
+from tunesmith.generation.settings import GenerationSettings
 from tunesmith.recipe import load_recipe
 from tunesmith.recipe.faults import known
 from tunesmith.recipe.loading import leaves
-from tunesmith.recipe.overrides import apply_override
+from tunesmith.recipe.overrides import apply_override, read_group
 
 
 @pytest.mark.parametrize(
@@ -58,3 +59,24 @@ def test_an_unknown_name_is_answered_with_the_one_that_was_meant() -> None:
 def test_broken_yaml_for_a_number_names_the_setting() -> None:
     with pytest.raises(RecipeError, match=r"training\.epochs"):
         apply_override({}, "training.epochs=[")
+
+
+def test_a_group_of_its_own_reads_the_same_values() -> None:
+    chosen = read_group(GenerationSettings, ["temperature=0.7", "max_new_tokens=64"])
+    assert (chosen.temperature, chosen.max_new_tokens) == (0.7, 64)
+    assert read_group(GenerationSettings, []) == GenerationSettings()
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("temprature=1", "Did you mean temperature?"),
+        ("zzz=1", "There are max_new_tokens"),
+        ("top_p=2", "top_p must be a number > 0 and ≤ 1; it is 2"),
+        ("seed", "expected name=value"),
+    ],
+)
+def test_a_fault_in_a_group_of_its_own_is_told(override: str, said: str) -> None:
+    with pytest.raises(RecipeError) as refusal:
+        read_group(GenerationSettings, [override])
+    assert said in str(refusal.value)
