@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
-
 from unit.tokens.tiny import byte_level, saved
 
 WORDS = ("apple", "pear", "plum", "fig", "lime", "kiwi", "date", "nut", "rye", "oat")

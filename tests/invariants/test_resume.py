@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tiny_model import chat_file, tiny_model
+
 from tunesmith.errors import CheckpointError, UsageError
 from tunesmith.recipe import load_recipe
 from tunesmith.run.train import resume, train
@@ -143,7 +143,9 @@ def test_validation_and_checkpoints_do_not_change_the_weights(
 ) -> None:
     often, never = tmp_path / "often", tmp_path / "never"
     train(load_recipe(None, arguments(model, data, often, "method.dropout=0.1")), say=quiet)
-    rare = [a for a in arguments(model, data, never, "method.dropout=0.1") if "validation" not in a and "every" not in a]
+    rare = [
+        a for a in arguments(model, data, never, "method.dropout=0.1") if "validation" not in a and "every" not in a
+    ]
     train(load_recipe(None, [*rare, "data.validation=0"]), say=quiet)
     final = "final/adapter_model.safetensors"
     assert sha256_of(often / final) == sha256_of(never / final)

@@ -58,14 +58,13 @@ class Hooks:
     """What the loop asks of the outside: measurements, a place for the best weights, eyes, and whether to stop.
 
     `validate(step)` returns numbers by name, among them the metric that chooses the best. `save_best()` keeps the
-    weights as they are now. `seen(entry)` is told each journal line. `step_losses(step, indices, measured)` is told the
-    loss of each example. `stop()` says that somebody asked to end after this step.
+    weights as they are now. `seen(entry)` is told each journal line. `stop()` says that somebody asked to end after
+    this step.
     """
 
     validate: Callable[[int], Mapping[str, float]] | None
     save_best: Callable[[], None]
     seen: Callable[[Mapping[str, JsonValue]], None] = lambda entry: None
-    step_losses: Callable[[int, Sequence[int], Measured], None] = lambda step, indices, measured: None
     stop: Callable[[], bool] = lambda: False
 
 
@@ -131,7 +130,6 @@ def fit(
                 "supervised_tokens": measured.supervised_tokens,
                 "seconds": round(time.perf_counter() - began, 4),
             }
-            hooks.step_losses(step + 1, indices.tolist(), measured)
             state = replace(state, step=step + 1)
             last = state.step == plan.steps
             if hooks.validate is not None and _due(state.step, settings.validation.every, per_epoch, last=last):

@@ -1,0 +1,53 @@
+"""What the loop refuses, and what a step counts."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny_model import chat_file, tiny_model
+
+from tunesmith.errors import TrainingError
+from tunesmith.recipe import load_recipe
+from tunesmith.run.train import train
+
+
+def quiet(text: str) -> None:
+    """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("tiny")
+    data = chat_file(folder / "train.jsonl", count=12)
+    return [f"model={tiny_model(folder / 'model')}", f"data.train={data}", "data.validation=0", "data.test=0"]
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_examples(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    wild = ["method.kind=full", "training.optimizer={kind: sgd}", "training.learning_rate=1e30", "training.clip=null"]
+    with pytest.raises(TrainingError, match=r"step \d+: the (loss|gradient) is not finite.*train\.jsonl:\d+") as caught:
+        train(load_recipe(None, [*arguments, *wild, f"run={tmp_path / 'run'}"]), say=quiet)
+    step = int(str(caught.value).split(":")[0].removeprefix("step "))
+    journal = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert len(journal) == step - 1
+
+
+def test_every_step_counts_its_tokens_and_the_last_batch_of_an_epoch_may_be_smaller(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    settings = ["training.batch_size=5", "training.epochs=2", "training.schedule=constant", "training.warmup=0"]
+    train(load_recipe(None, [*arguments, *settings, f"run={tmp_path / 'run'}"]), say=quiet)
+    journal = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [entry["epoch"] for entry in journal] == [1, 1, 1, 2, 2, 2]
+    epochs = [sum(e["tokens"] for e in journal if e["epoch"] == n) for n in (1, 2)]
+    assert epochs[0] == epochs[1]
+    assert all(e["supervised_tokens"] < e["computed_tokens"] < e["tokens"] for e in journal)
+    assert {e["learning_rate"] for e in journal} == {2e-4}
+
+
+def test_training_brings_the_loss_down(arguments: list[str], tmp_path: Path) -> None:
+    settings = ["method.kind=full", "training.learning_rate=0.01", "training.steps=30", "training.batch_size=6"]
+    train(load_recipe(None, [*arguments, *settings, f"run={tmp_path / 'run'}"]), say=quiet)
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert losses[-1] < losses[0] / 2
