@@ -130,6 +130,14 @@ def stream_examples(
             yield item if system is None or not isinstance(item, Example) else _with_system(item, system)
 
 
+def field_values(source: Source, name: str) -> dict[Origin, Any]:
+    """What each record holds in one field, by origin, for splits by group or class (`assign`); None where absent."""
+    rows = (row for _, rows in _files(source) if not isinstance(rows, Finding) for row in rows)
+    return {
+        row.origin: row.value.get(name) for row in rows if isinstance(row, Record) and isinstance(row.value, Mapping)
+    }
+
+
 def _files(source: Source) -> Iterator[tuple[str, Iterator[Record | Finding] | Finding]]:
     """Each file's name and its records; of records in memory, all as one file."""
     parts = [source] if isinstance(source, str | Path) else list(source)

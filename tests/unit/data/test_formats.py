@@ -171,6 +171,17 @@ def test_nulls_that_a_table_fills_in_are_absent_fields() -> None:
     assert example.weight == 1.0
 
 
+@pytest.mark.parametrize(
+    ("field", "turns"),
+    [
+        ("messages", [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]),
+        ("conversations", [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]),
+    ],
+)
+def test_turns_that_a_table_holds_as_json_text_are_read(field: str, turns: list[dict[str, str]]) -> None:
+    assert _turns({field: json.dumps(turns)}) == ASKED
+
+
 def test_a_numeric_class_is_warned_of() -> None:
     reading = read_examples([{"text": "Q", "label": 3}])
     assert [f.name for f in reading.findings] == ["numeric-label"]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.data.example import Example
-from tunesmith.data.reading import Balance, Reading, read_examples, stream_examples
+from tunesmith.data.reading import Balance, Reading, field_values, read_examples, stream_examples
 from tunesmith.errors import DataError, UsageError
 
 
@@ -122,6 +122,12 @@ def test_the_fingerprint_of_one_file_is_its_sha256(tmp_path: Path) -> None:
     file = _write(tmp_path / "a.jsonl", [GOOD])
     assert read_examples(file).sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     assert read_examples([GOOD]).sha256 != read_examples([GOOD, GOOD]).sha256
+
+
+def test_the_values_of_a_field_are_found_by_the_origin_of_the_examples() -> None:
+    rows: list[dict[str, object]] = [{**GOOD, "customer": 7}, {**GOOD}]
+    values = field_values(rows, "customer")
+    assert [values[e.origin] for e in read_examples(rows).examples] == [7, None]
 
 
 def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from tunesmith.data.formats.conversation import conversation
 from tunesmith.data.formats.format import Format, Notes, Outcome
 from tunesmith.data.formats.tools import read_tools
@@ -16,14 +18,24 @@ from tunesmith.data.formats.turns import read_turn
 from tunesmith.data.records import Record
 
 
+def decoded(turns: Any) -> Any:
+    """Turns as they are, or decoded where a table holds them as JSON text; text that is no JSON list stays text."""
+    if isinstance(turns, str) and turns.lstrip().startswith("["):
+        try:
+            return orjson.loads(turns)
+        except orjson.JSONDecodeError:
+            return turns
+    return turns
+
+
 def _recognise(value: Mapping[str, Any]) -> bool:
-    turns = value.get("messages")
+    turns = decoded(value.get("messages"))
     return isinstance(turns, list) and (not turns or not isinstance(turns[0], Mapping) or "from" not in turns[0])
 
 
 def _examples(record: Record) -> Outcome:
     value, notes = record.value, Notes(record.origin)
-    raw = value.get("messages")
+    raw = decoded(value.get("messages"))
     if not isinstance(raw, list):
         name = "missing-field" if raw is None else "wrong-type"
         notes.add(name, "the field 'messages' holds no list of turns.", "messages")

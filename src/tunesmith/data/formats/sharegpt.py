@@ -10,7 +10,7 @@ from typing import Any
 from tunesmith.data.example import Message
 from tunesmith.data.formats.conversation import conversation
 from tunesmith.data.formats.format import Format, Notes, Outcome, text_field
-from tunesmith.data.formats.messages import record_weight
+from tunesmith.data.formats.messages import decoded, record_weight
 from tunesmith.data.formats.roles import ALIASES, CALLS
 from tunesmith.data.formats.tools import read_tools
 from tunesmith.data.formats.turns import read_turn
@@ -20,7 +20,8 @@ FIELDS = ("conversations", "conversation", "messages")
 
 
 def _turns(value: Mapping[str, Any]) -> tuple[str, Any]:
-    return next(((name, value[name]) for name in FIELDS if value.get(name) is not None), ("conversations", None))
+    present = (name for name in FIELDS if value.get(name) is not None)
+    return next(((name, decoded(value[name])) for name in present), ("conversations", None))
 
 
 def _recognise(value: Mapping[str, Any]) -> bool:
