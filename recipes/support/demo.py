@@ -34,36 +34,41 @@ DECIDING = METRICS["json_match"]
 console = Console(highlight=False, markup=False)
 
 
+def say(text: str) -> None:
+    """`text` stands on stdout as it is; a path is not broken over two lines."""
+    console.print(text, soft_wrap=True)
+
+
 def main() -> None:
     """The whole demonstration, from nothing to the commands to go on with."""
     began = time.perf_counter()
     loaded = load_recipe(str(RECIPE), [f"run={RUN}"])
     model = loaded.recipe.model
-    console.print(f"base model: {model} in {pull(model).folder}")
+    say(f"base model: {model} in {pull(model).folder}")
     if (RUN / "report.json").exists():
-        console.print(f"{RUN} is finished and is used as it is; remove it to train again.")
+        say(f"{RUN} is finished and is used as it is; remove it to train again.")
     else:
         train(loaded, resume="auto")
     before, after = answered(model, RUN / "test-base"), answered(str(RUN), RUN / "test-tuned")
-    console.print(drawing(read(RUN / "metrics.jsonl")))
-    console.print(f"as a picture: {RUN / 'loss.png'}")
+    say(drawing(read(RUN / "metrics.jsonl")))
+    say(f"as a picture: {RUN / 'loss.png'}")
     console.print(table(before, after))
-    console.print(difference(before, after))
+    say(difference(before, after))
     console.print(side_by_side(before[:3], after[:3]))
-    console.print(f"{time.perf_counter() - began:.0f} seconds in all. Go on with:")
+    say(f"{time.perf_counter() - began:.0f} seconds in all. Go on with:")
     for command in (
         f"tunesmith chat {RUN}",
         f"tunesmith evaluate {RUN} --data {os.path.relpath(TEST)}",
         f"tunesmith export {RUN} --to exported --merge",
     ):
-        console.print(f"  {command}")
+        say(f"  {command}")
 
 
 def answered(model: str, folder: Path) -> list[Item]:
     """The answers of a model to the held-out messages: from `folder`, or generated now and kept there."""
     # Written last, so a folder that has it is whole.
     if not (folder / "evaluation.json").exists():
-        evaluate(model, str(TEST), metrics=tuple(SHOWN), out=folder, say=console.print)
+        evaluate(model, str(TEST), metrics=tuple(SHOWN), out=folder, say=say)
     return load_items(folder / "scores.jsonl")
 
 
