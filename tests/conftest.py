@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+collect_ignore = ["house/allowed_names.py"]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the journeys first: they take minutes, and the rest fits beside them."""

@@ -28,7 +28,7 @@ class DataError(TunesmithError):
 
 
 class TemplateError(DataError):
-    """The chat template cannot render the conversation, or does so in a way that cannot be supervised with certainty."""
+    """The chat template cannot render the conversation, or not in a way that can be supervised with certainty."""
 
 
 class ModelError(TunesmithError):
