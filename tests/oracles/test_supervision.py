@@ -8,17 +8,20 @@ generated; and what `EXPLAINED` names.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
-from tunesmith.data.example import Message
+from tunesmith.data.example import Example, Message, Origin
 from tunesmith.errors import TemplateError
 from tunesmith.tokens.answers import Answer, common_prefix, find_answers
 from tunesmith.tokens.sandbox import FROZEN_DATE
+from tunesmith.tokens.shapes import Shapes
 from tunesmith.tokens.template import ChatTemplate, Rendering
 
 trl = pytest.importorskip("trl")
@@ -200,3 +203,29 @@ def test_the_text_is_what_transformers_renders(file: Path) -> None:
                 template.render(messages, tools)
         else:
             assert template.render(messages, tools).text == expected[0], case
+
+
+TRICKY = ("It is 4.", " lead", "trail \n", "", "\n", "</think>x", "<think>a</think>b", "é🚀", "{{ x }}", "<|im_end|>")
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.jinja")), ids=lambda file: file.stem)
+def test_a_pattern_is_what_the_full_analysis_finds(file: Path) -> None:
+    template = compiled(file.read_text(encoding="utf-8"))
+    shapes = Shapes(template, lambda text: False)
+    draw = Random(file.stem)
+    for _ in range(12):
+        messages = tuple(
+            replace(m, content=draw.choice(TRICKY), reasoning=m.reasoning and draw.choice(TRICKY))
+            for m in CONVERSATIONS[draw.choice(("single", "multi", "system", "reasoning_multi"))][0]
+        )
+        filled = shapes.fill(Example(messages, Origin("x", 1)))
+        if filled is None:
+            continue
+        pattern, texts, _ = filled
+        rendering = template.render(messages)
+        found = find_answers(template, rendering, messages)
+        assert "".join(texts) == rendering.text
+        assert {a.message: rendering.text[a.start : a.end] for a in found} == {
+            message: text for message, text in zip(pattern.answers, texts, strict=True) if message is not None
+        }
+        assert all(answer.doubt is None for answer in found)

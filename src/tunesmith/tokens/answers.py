@@ -8,7 +8,7 @@ rewrites what came earlier, and the answer carries that doubt.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tunesmith.data.example import Message
 from tunesmith.errors import TemplateError
@@ -26,18 +26,32 @@ class Renders(Protocol):
     ) -> Rendering: ...
 
 
+class Doubt(NamedTuple):
+    """Why an answer is not proved, as a clause, and what can be done."""
+
+    difference: str
+    remedy: str
+
+
+REWRITTEN = (
+    "Give the message weight 0, learn the last answer alone (supervision.train_on: last_assistant), or split the "
+    "conversation at every such turn (supervision.rewritten_turns: split)."
+)
+LEFT_OUT = "Choose a template that writes it (supervision.chat_template), or give the message weight 0."
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the assistant generates in one turn: characters `start:end` of the text.
 
     `message` is the index of the turn. `doubt` is None where the answer is proved: the served prompt is a prefix of the
-    text, and the turn reads as it did when it was the last one. Else it tells the first differing piece, and `pieces`
-    are what of the turn stands in the text.
+    text, the turn reads as it did when it was the last one, and no word of it is missing. Else it tells the first
+    differing piece, and `pieces` are what of the turn stands in the text.
     """
 
     message: int
     pieces: Pieces
-    doubt: str | None
+    doubt: Doubt | None
 
     @property
     def start(self) -> int:
@@ -63,7 +77,7 @@ def find_answers(
                 alone = rendering if index + 1 == len(messages) else template.render(messages[: index + 1], tools)
             except TemplateError as error:
                 pieces = _generated(rendering, "", index, last=False)
-                answers.append(Answer(index, pieces, f"it cannot write the conversation up to there ({error})"))
+                answers.append(Answer(index, pieces, Doubt(f"it cannot write what stands before ({error})", REWRITTEN)))
             else:
                 answers.append(_answer(rendering, alone, prompt, index, message))
     return tuple(answer for answer in answers if answer.pieces)
@@ -78,20 +92,21 @@ def _answer(rendering: Rendering, alone: Rendering, prompt: str, index: int, mes
         doubt = _lost_words(message, answer) or _difference("the answer as generated", answer, rendering.text[begin:])
         if doubt is None:
             return Answer(index, ((begin, end),), None)
-    return Answer(index, _generated(rendering, prompt, index, last=alone is rendering), doubt)
+    pieces = _generated(rendering, prompt, index, last=alone is rendering)
+    return Answer(index, pieces, doubt or Doubt("it writes nothing of it where it is the last", REWRITTEN))
 
 
-def _lost_words(message: Message, answer: str) -> str | None:
+def _lost_words(message: Message, answer: str) -> Doubt | None:
     """What of the message's content and calls is missing in the answer; templates may set whitespace and tags anew."""
     content = message.content.strip()
     if content not in answer:
         letters = iter("".join(answer.split()))
         if not all(letter in letters for letter in "".join(content.split())):
-            return f"it leaves out words of {content[:40]!r}"
+            return Doubt(f"it leaves out words of {content[:40]!r}", LEFT_OUT)
     for call in message.tool_calls:
         name = call.get("function", call).get("name", "")
         if name not in answer:
-            return f"it leaves out the call of the tool {name!r}"
+            return Doubt(f"it leaves out the call of the tool {name!r}", LEFT_OUT)
     return None
 
 
@@ -149,12 +164,13 @@ def common_prefix(one: str, other: str) -> int:
     return low
 
 
-def _difference(what: str, expected: str, text: str) -> str | None:
+def _difference(what: str, expected: str, text: str) -> Doubt | None:
     """How `text` fails to begin with `expected`, as a clause that shows both; None where it begins so."""
     if text.startswith(expected):
         return None
     at = common_prefix(expected, text)
-    return f"{what} goes on {expected[at : at + 40]!r} where the conversation goes on {text[at : at + 40]!r}"
+    here, there = expected[at : at + 40], text[at : at + 40]
+    return Doubt(f"{what} goes on {here!r} where the conversation goes on {there!r}", REWRITTEN)
 
 
 def require_certain(answer: Answer) -> None:
@@ -165,8 +181,6 @@ def require_certain(answer: Answer) -> None:
     """
     if answer.doubt is not None:
         raise TemplateError(
-            f"The chat template does not keep message {answer.message + 1} as it is generated: {answer.doubt}. "
-            "Learning it so would teach what is never generated. Give the message weight 0, learn the last answer "
-            "alone (supervision.train_on: last_assistant), or split the conversation at every such turn "
-            "(supervision.rewritten_turns: split)."
+            f"The chat template does not keep message {answer.message + 1} as it is generated: "
+            f"{answer.doubt.difference}. Learning it so would teach what is never said. {answer.doubt.remedy}"
         )

@@ -79,7 +79,7 @@ class Tokenizer:
         With `special`, the text of a control token becomes that token; without it, it stays plain text. `after` tells
         what stands before the text.
         """
-        pieces = [text] if special else self.plain_pieces(text, self.added)
+        pieces = [text] if special else self.plain_pieces(text, self.control)
         ids: list[int] = []
         for piece in pieces:
             ids += self._encode_piece(piece, after)

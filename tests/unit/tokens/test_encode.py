@@ -186,3 +186,50 @@ def test_the_fingerprint_follows_everything_that_changes_the_ids_or_weights(
 
 def test_a_conversation_without_assistant_encodes_to_no_target(tokenizer: Tokenizer) -> None:
     assert Encoder(tokenizer).encode(Example((Message("user", "hi"),), tiny.HERE)).target_weight == 0
+
+
+REWRITING = tiny.CHATML.replace(
+    "message['content'] +", "('~' if loop.last and message.role == 'assistant' else '') + message['content'] +"
+)
+
+
+@pytest.mark.parametrize(
+    ("train_on", "expected"),
+    [
+        ("assistant", [["~f<|im_end|>"], ["~b<|im_end|>"], ["~d<|im_end|>"]]),
+        ("last_assistant", [["~f<|im_end|>"]]),
+    ],
+)
+def test_a_split_conversation_learns_every_answer_once_and_as_it_is_generated(
+    tmp_path: Path, train_on: str, expected: list[list[str]]
+) -> None:
+    tokenizer = tiny.loaded(tmp_path, tiny.byte_level(), template=REWRITING)
+    encoder = Encoder(tokenizer, train_on=train_on)  # type: ignore[arg-type]
+    example = tiny.chat("a", "b", "c", "d", "e", "f")
+    parts = encoder.encode_split(example)
+    assert [learned_text(part, tokenizer) for part in parts] == expected
+    for part, turns in zip(parts, (5, 1, 3), strict=False):
+        prompt = encoder.prompt(example.messages[:turns])
+        assert part.ids[: len(prompt)].tolist() == prompt
+
+
+def test_splitting_leaves_a_conversation_alone_that_the_template_keeps(tokenizer: Tokenizer) -> None:
+    encoder = Encoder(tokenizer)
+    example = tiny.chat("a", "b", "c", "d")
+    (part,) = encoder.encode_split(example)
+    assert part.ids.tolist() == encoder.encode(example).ids.tolist()
+    assert part.weights.tolist() == encoder.encode(example).weights.tolist()
+
+
+def test_splitting_learns_all_words_once(tmp_path: Path) -> None:
+    tokenizer = tiny.loaded(tmp_path, tiny.byte_level(), template=REWRITING)
+    whole, part = Encoder(tokenizer, train_on="all").encode_split(tiny.chat("a", "b", "c", "d"))
+    assert learned_text(part, tokenizer) == ["~b<|im_end|>"]
+    assert "b<|im_end|>" not in "".join(learned_text(whole, tokenizer))
+
+
+def test_runs_of_spaces_among_added_tokens_are_vocabulary_not_control(tmp_path: Path) -> None:
+    tokenizer = tiny.loaded(tmp_path, tiny.byte_level(plain=["\n\n", "    "]), template=tiny.CHATML + "\n\n")
+    ids = Encoder(tokenizer).encode(tiny.chat("a\n\nb", "c    d")).ids.tolist()
+    assert ids.count(tokenizer.added["\n\n"]) == 1
+    assert tokenizer.added["    "] in tokenizer.encode("c    d")
