@@ -39,7 +39,7 @@ def log_probabilities(network: Network, choices: Sequence[Choice]) -> list[list[
     examples = [_example(choice.prompt, option) for choice in choices for option in choice.options]
     found = np.zeros(len(examples))
     with torch.no_grad():
-        for members, batch in _batches(network, examples):
+        for members, batch in batches_of(network, examples):
             np.add.at(found, np.asarray(members)[batch.example], _of_targets(network, batch))
     flat = iter(found.tolist())
     return [[next(flat) for _ in choice.options] for choice in choices]
@@ -64,7 +64,7 @@ def _example(prompt: Sequence[int], option: Sequence[int]) -> EncodedExample:
     return EncodedExample(np.array([*prompt, *option], np.int32), weights, _HERE)
 
 
-def _batches(network: Network, examples: Sequence[EncodedExample]) -> Iterator[tuple[list[int], Batch]]:
+def batches_of(network: Network, examples: Sequence[EncodedExample]) -> Iterator[tuple[list[int], Batch]]:
     """Micro-batches with the indices of their examples; one example each where the network runs them alone."""
     parts = plan(examples, budget=TOKENS_AT_ONCE) if network.forest else [[i] for i in range(len(examples))]
     for members in parts:
