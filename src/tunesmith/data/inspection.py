@@ -73,7 +73,7 @@ def inspect(
     """
     balance, findings, counts = Balance(), Findings(), Survey()
     others = [_Other(name, read_examples(other).examples) for name, other in (against or {}).items()]
-    repeats = _Repeats(near)
+    repeats = _Repeats(near, prompts=bool(others))
     for item in stream_examples(source, balance, **(options or {})):
         if watch is not None:
             watch(item)
@@ -111,8 +111,9 @@ def _short(key: bytes) -> bytes:
 class _Repeats:
     """The keys and signatures of a set, to find repetition within it."""
 
-    def __init__(self, near: float | None) -> None:
+    def __init__(self, near: float | None, *, prompts: bool) -> None:
         self._near = near
+        self._signs_prompts = prompts
         self._content: dict[bytes, int] = {}
         self._prompt: dict[bytes, int] = {}
         self.origins: list[Origin] = []
@@ -128,6 +129,7 @@ class _Repeats:
             return
         if self._near is not None:
             self.whole.add(number, whole_text(example))
+        if self._near is not None and self._signs_prompts:
             self.prompts.add(number, prompt_text(example))
         if isinstance(example, Example) and sum(m.role == "assistant" for m in example.messages) == 1:
             asked = self._prompt.setdefault(_short(prompt_key(example)), number)

@@ -28,7 +28,7 @@ REFUSAL = re.compile(
 )
 _GAP = re.compile(r"\{\{ ?\w+ ?\}\}|\[(?:INSERT|YOUR|NAME|DATE|COMPANY|ADDRESS)\b[A-Z _]*\]|\bLorem ipsum\b")
 _MARKUP = re.compile(r"&(?:amp|lt|gt|quot|nbsp|#\d{2,5});|</?(?:div|span|br|p|font|td|tr|li)\b[^>]{0,80}>")
-_BINARY = re.compile(r";base64,[A-Za-z0-9+/]{40}|[A-Za-z0-9+/]{400}")
+_BINARY = re.compile(r"[A-Za-z0-9+/]{400}")
 # Fewer than one new word in ten, over a hundred words: no prose, list or program comes near it.
 LONG, NEW = 100, 0.1
 
@@ -90,7 +90,7 @@ def _remains(text: str, origin: Origin) -> list[Finding]:
     findings = []
     if ("&" in text or "<" in text) and (found := _MARKUP.search(text)):
         findings.append(find("html-remains", f"the text holds {found.group()[:30]!r}.", origin))
-    if len(text) > 400 and _BINARY.search(text):
+    if ";base64," in text or any(len(word) >= 400 and _BINARY.search(word) for word in text.split()):
         findings.append(find("embedded-binary", "the text holds base64 data.", origin))
     return findings
 
