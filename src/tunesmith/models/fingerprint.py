@@ -15,11 +15,27 @@ from tunesmith.errors import ModelError
 MEANING = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "adapter_config.json")
 """Files beside the weights that change what a model computes or reads."""
 
+INDEX = "model.safetensors.index.json"
 _CHUNK = 1 << 22
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that make the model: those of the index, else model.safetensors, else all there are.
+
+    Some models lie twice in their folder, in the layout of their makers beside the one of transformers.
+    """
+    if (folder / INDEX).is_file():
+        try:
+            named = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"{folder / INDEX}: cannot be read ({error}). Fetch or copy it again.") from error
+        return [folder / Path(name).name for name in sorted(named)]
+    whole = folder / "model.safetensors"
+    return [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
+
+
 def weights_sha256(folder: Path) -> str:
-    """SHA-256 (hex) over all tensors of the safetensors files in `folder`, in order of their names.
+    """SHA-256 (hex) over all tensors of the model in `folder`, in order of their names.
 
     For each tensor, in byte order of its UTF-8 name: the name, one NUL byte; the dtype as safetensors writes it
     (`F32`, `BF16`, …), one NUL byte; the shape in decimal, joined by commas, one NUL byte; then its values,
@@ -29,9 +45,7 @@ def weights_sha256(folder: Path) -> str:
     Raises:
         ModelError: there is no safetensors file, or one has a broken header.
     """
-    tensors = sorted(
-        (name.encode(), file, info) for file in sorted(folder.glob("*.safetensors")) for name, info in _tensors(file)
-    )
+    tensors = sorted((name.encode(), file, info) for file in weight_files(folder) for name, info in _tensors(file))
     if not tensors:
         raise ModelError(f"{folder}: holds no safetensors weights.")
     digest = hashlib.sha256()

@@ -14,11 +14,10 @@ from transformers import AutoConfig
 
 from tunesmith.errors import ModelError
 from tunesmith.models.context import NO_LIMIT, context_length
-from tunesmith.models.fingerprint import weights_sha256
+from tunesmith.models.fingerprint import INDEX, weight_files, weights_sha256
 from tunesmith.models.quiet import quiet
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-INDEX = "model.safetensors.index.json"
 
 
 def is_adapter(folder: Path) -> bool:
@@ -34,16 +33,14 @@ def verify(folder: Path) -> None:
     """
     if not is_adapter(folder) and not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: is no model folder: config.json is missing. {_found(folder)}")
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = weight_files(folder)
     if not weights:
         raise ModelError(f"{folder}: holds no safetensors weights. {_found(folder)}{_pickle_advice(folder)}")
+    missing = [file.name for file in weights if not file.is_file()]
+    if missing:
+        raise ModelError(f"{folder}: {INDEX} names {', '.join(missing)}, which is not there. Fetch it again.")
     for file in weights:
         tensor_shapes(file)
-    if (folder / INDEX).is_file():
-        shards = set(read_json(folder / INDEX).get("weight_map", {}).values())
-        missing = sorted(name for name in shards if not (folder / name).is_file())
-        if missing:
-            raise ModelError(f"{folder}: {INDEX} names {', '.join(missing)}, which is not there. Fetch it again.")
 
 
 def describe(folder: Path) -> dict[str, str | int | bool | None]:
@@ -52,7 +49,7 @@ def describe(folder: Path) -> dict[str, str | int | bool | None]:
     A `context` of None means that the model names no limit.
     """
     verify(folder)
-    tensors = [tensor for file in sorted(folder.glob("*.safetensors")) for tensor in tensor_shapes(file).values()]
+    tensors = [tensor for file in weight_files(folder) for tensor in tensor_shapes(file).values()]
     about = _about_adapter(folder) if is_adapter(folder) else _about_model(folder)
     return {
         "folder": str(folder),
@@ -130,10 +127,12 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def _found(folder: Path) -> str:
-    names = sorted(path.name for path in folder.iterdir())
-    if not names:
+    paths = sorted(folder.iterdir())
+    if not paths:
         return "The folder is empty."
-    return f"Found: {', '.join(names[:12])}{f' and {len(names) - 12} more' if len(names) > 12 else ''}."
+    names = ", ".join(path.name for path in paths[:12]) + (f" and {len(paths) - 12} more" if len(paths) > 12 else "")
+    meant = [path for path in paths if path.suffix == ".gguf" or (path / "config.json").is_file() or is_adapter(path)]
+    return f"Found: {names}." + (f" Perhaps you mean {meant[0]}." if meant else "")
 
 
 def _pickle_advice(folder: Path) -> str:

@@ -38,6 +38,10 @@ def apply(method: Method, model: Any, *, seed: int) -> Applied:
     Raises:
         RecipeError: the method leaves nothing to train, or names what the model does not have.
     """
+    if adapted(model):
+        raise RecipeError(
+            "model: it already has an adapter. Merge that first: `tunesmith export MODEL --to DIR --merge`."
+        )
     match method:
         case Full():
             model.requires_grad_(True)
@@ -116,8 +120,6 @@ def _freeze_names(model: Any, pattern: str) -> int:
 
 
 def _adapt(method: Lora, model: Any, seed: int) -> tuple[str, ...]:
-    if adapted(model):
-        raise RecipeError("method: the model already has an adapter. Merge it first (`tunesmith export --merge`).")
     model.requires_grad_(False)
     names = target_layers(model, method.targets)
     if not names:

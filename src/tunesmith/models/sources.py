@@ -6,19 +6,17 @@ the network.
 """
 
 import difflib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 from transformers import AutoTokenizer
 
 from tunesmith.errors import ModelError, UsageError
 from tunesmith.models import gguf, packages
 from tunesmith.models.cache import home, made_once
 from tunesmith.models.fingerprint import file_sha256, fingerprint
-from tunesmith.models.folder import describe as describe_folder
 from tunesmith.models.folder import is_adapter, read_json, verify, write_json
 from tunesmith.models.packages import PACKAGE_MODELS, PackageModel
 from tunesmith.models.quiet import quiet
@@ -27,7 +25,8 @@ RECORD = "source.json"
 CONVERSION = 1
 """Raised when a conversion would write other bytes, so that old results are not taken for new ones."""
 _HUB_FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "vocab.txt", "merges.txt")
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_NOT_THE_MODEL = ("*/*", "consolidated*")
+"""Other layouts of the same weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +84,6 @@ def pull(name: str) -> Source:
     return resolve(name)
 
 
-def describe(name: str) -> dict[str, str | int | bool | None]:
-    """What a model is, fact by fact, after `resolve(name)`."""
-    return describe_folder(resolve(name).folder)
-
-
 def known() -> tuple[Known, ...]:
     """The package models, then every other converted model in the cache, each with its folder if it is here."""
     folders = sorted(folder for folder in _cache().glob("*") if (folder / RECORD).is_file())
@@ -140,8 +134,6 @@ def _from_folder(folder: Path) -> Source:
 
 
 def _from_hub(name: str, revision: str | None) -> Source:
-    if not _HUB_NAME.fullmatch(name):
-        raise UsageError(f"{name}: is no folder, no file, and cannot be a name on the hub.{_near(name)}")
     try:
         snapshot = _snapshot(name, revision, local=True)
         verify(snapshot)
@@ -155,11 +147,19 @@ def _from_hub(name: str, revision: str | None) -> Source:
 def _snapshot(name: str, revision: str | None, *, local: bool) -> Path:
     """The folder of a hub model's snapshot; its name is the commit."""
     try:
-        folder = snapshot_download(name, revision=revision, allow_patterns=list(_HUB_FILES), local_files_only=local)
+        folder = snapshot_download(
+            name,
+            revision=revision,
+            allow_patterns=list(_HUB_FILES),
+            ignore_patterns=list(_NOT_THE_MODEL),
+            local_files_only=local,
+        )
     except LocalEntryNotFoundError as error:
         if local:
             raise
         raise ModelError(f"{name}: is not here, and the hub cannot be reached.{_near(name)}") from error
+    except HFValidationError as error:
+        raise UsageError(f"{name}: is no folder, no file, and cannot be a name on the hub.{_near(name)}") from error
     except RepositoryNotFoundError as error:
         raise UsageError(
             f"{name}: is no folder here, no package model, and not on the hub (or not for you: a gated model needs "

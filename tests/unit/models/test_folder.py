@@ -6,7 +6,8 @@ import pytest
 from unit.models.folders import folder
 
 from tunesmith.errors import ModelError
-from tunesmith.models.folder import INDEX, describe, verify
+from tunesmith.models.fingerprint import INDEX
+from tunesmith.models.folder import describe, verify
 
 
 def test_a_whole_folder_passes_and_is_described(tmp_path: Path) -> None:
@@ -49,3 +50,15 @@ def test_a_missing_part_is_named(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"config\.json is missing\. The folder is empty"):
         verify(tmp_path)
+
+
+def test_a_folder_above_the_model_points_to_it(tmp_path: Path) -> None:
+    folder(tmp_path / "run" / "best")
+    with pytest.raises(ModelError, match=r"Perhaps you mean .*/run/best\."):
+        verify(tmp_path / "run")
+
+
+def test_weights_that_lie_there_twice_count_once(tmp_path: Path) -> None:
+    before = describe(folder(tmp_path))
+    (tmp_path / "consolidated.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes())
+    assert describe(tmp_path) == before

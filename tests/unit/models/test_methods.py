@@ -90,11 +90,12 @@ def test_the_start_depends_on_seed_and_name_alone() -> None:
     assert len(starts) == len(adapted(among))
 
 
-def test_a_second_adapter_is_refused() -> None:
+@pytest.mark.parametrize("method", [Full(), Lora()])
+def test_a_model_with_an_adapter_is_refused(method: Method) -> None:
     network = model()
     apply(Lora(), network, seed=0)
     with pytest.raises(RecipeError, match="already has an adapter"):
-        apply(Lora(), network, seed=0)
+        apply(method, network, seed=0)
 
 
 def test_experts_in_one_tensor_are_left_alone_aloud() -> None:
