@@ -1,6 +1,7 @@
 """Generation against transformers' own `generate`: the same greedy answers, whatever is generated beside them."""
 
 import random
+from functools import cache
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from tunesmith.models.trial import refusal
 
 VOCABULARY = 128
 STOP = frozenset({3, 17, 40, 41, 42, 43, 44})
-LENGTH = 16
+LENGTH = 12
 
 READ: dict[str, dict[str, Any]] = {
     "llama": {},
@@ -35,6 +36,7 @@ ALONE: dict[str, dict[str, Any]] = {
 }
 
 
+@cache
 def tiny(family: str) -> Any:
     """A random model of a family, its weights large enough that its answers do not repeat one token."""
     given = {

@@ -1,42 +1,17 @@
-"""Generation by transformers' own loop, one sequence at a time, for models that the reader does not compute exactly.
+"""One answer by transformers' own loop, with our choice of tokens.
 
-The decision: transformers knows how every architecture of its own keeps its state; only the choice of the next token is
-ours, so an answer is the same function of the logits here and there. The defaults that a model folder brings for
-generation (penalties, sampling) are set aside: settings that nobody named must not change a measurement.
+The decision: a model that the reader does not compute exactly differs in how it is run, never in how its next token is
+chosen.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from tunesmith.generation.sampling import chosen
 from tunesmith.generation.settings import GenerationSettings
-from tunesmith.models.reader import own_attention
-
-
-@dataclass(slots=True)
-class _Choice(LogitsProcessor):
-    """Leaves only the token that our settings choose, and reports it."""
-
-    settings: GenerationSettings
-    stop_ids: frozenset[int]
-    number: int
-    on_token: Callable[[int, int], None]
-    made: int = 0
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        (token,) = chosen(scores, self.settings, [(self.number, self.made)])
-        self.made += 1
-        if token not in self.stop_ids:
-            self.on_token(self.number, token)
-        only = torch.full_like(scores, float("-inf"))
-        only[0, token] = 0
-        return only
+from tunesmith.models.alone import go_on
 
 
 def answer(
@@ -46,31 +21,20 @@ def answer(
     settings: GenerationSettings,
     stop_ids: frozenset[int],
     number: int,
-    on_token: Callable[[int, int], None],
+    on_token: Callable[[int], None],
 ) -> list[int]:
-    """The tokens after `prompt`, at most `limit`; an end token, if one was chosen, stands last."""
-    ids = torch.tensor([list(prompt)], device=next(model.parameters()).device)
-    config = GenerationConfig(  # type: ignore[no-untyped-call]
-        max_new_tokens=limit, do_sample=False, num_beams=1, eos_token_id=sorted(stop_ids) or None, pad_token_id=0
-    )
-    with _own_defaults(model), own_attention(model), torch.no_grad():
-        whole = model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            generation_config=config,
-            logits_processor=LogitsProcessorList([_Choice(settings, stop_ids, number, on_token)]),
-        )
-    return whole[0, len(prompt) :].tolist()  # type: ignore[no-any-return]
+    """The tokens after prompt `number`, at most `limit`; an end token, if one was chosen, stands last.
 
+    `on_token` is called for every token as it is chosen, the end token excluded.
+    """
+    made = 0
 
-@contextmanager
-def _own_defaults(model: Any) -> Iterator[None]:
-    """The model in evaluation mode and without generation defaults of its own; afterwards as it was."""
-    kept, training = model.generation_config, model.training
-    model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
-    model.eval()
-    try:
-        yield
-    finally:
-        model.generation_config = kept
-        model.train(training)
+    def choose(logits: Tensor) -> int:
+        nonlocal made
+        (token,) = chosen(logits, settings, [(number, made)])
+        made += 1
+        if token not in stop_ids:
+            on_token(token)
+        return token
+
+    return go_on(model, prompt, limit, stop_ids, choose)

@@ -8,6 +8,7 @@ it. A model that does not pass the trial is generated from by transformers itsel
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from torch import Tensor
@@ -60,7 +61,7 @@ def generate(
     tell = on_token or _silent
     if refusal(model, longest=longest) is not None:
         return [
-            _completion(alone.answer(model, ids, limit, settings, stop_ids, number, tell), stop_ids)
+            _completion(alone.answer(model, ids, limit, settings, stop_ids, number, partial(tell, number)), stop_ids)
             for number, (ids, limit) in enumerate(zip(prompts, limits, strict=True))
         ]
     head = Head.of(model)
