@@ -70,6 +70,21 @@ def test_a_conversation_has_the_ids_of_apply_chat_template(
         assert encoded[: len(prompt)] == prompt
 
 
+PARTS = st.lists(
+    st.sampled_from(["<s>", "</s>", "<|im_end|>", " hi", "ok ", "\n", " ", "<", "|im_end|>", "é"]), max_size=8
+)
+
+
+@given(texts=st.lists(PARTS.map("".join), max_size=4))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_batch_has_the_ids_of_its_texts_control_tokens_included(
+    pairs: dict[str, tuple[Tokenizer, object]], texts: list[str]
+) -> None:
+    for ours, theirs in pairs.values():
+        expected = [theirs.encode(text, add_special_tokens=False) for text in texts]  # type: ignore[attr-defined]
+        assert ours.encode_batch([(text, "start") for text in texts]) == expected
+
+
 def test_special_tokens_have_the_same_ids(pairs: dict[str, tuple[Tokenizer, object]]) -> None:
     for ours, theirs in pairs.values():
         assert (ours.bos_id, ours.eos_id) == (theirs.bos_token_id, theirs.eos_token_id)  # type: ignore[attr-defined]

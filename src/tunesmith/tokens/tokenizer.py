@@ -48,6 +48,11 @@ class Tokenizer:
         self.special_ids = frozenset(self.control.values())
         self._added_pattern = any_of(self.added)
         self._added_end = self._ends()
+        self._parting = re.compile(f"({self._added_pattern.pattern})")
+        self._plain_added = not any(
+            token.lstrip or token.rstrip or token.single_word or token.normalized
+            for token in self._backend.get_added_tokens_decoder().values()
+        )
         self.adds_bos = self.bos_id is not None and self._backend.encode("a").ids[:1] == [self.bos_id]
         self.fingerprint = _sha256([backend_json, json.dumps(self.special_tokens, sort_keys=True), chat_template or ""])
 
@@ -88,10 +93,19 @@ class Tokenizer:
 
     def encode_batch(self, pieces: Sequence[tuple[str, After]]) -> list[list[int]]:
         """Token ids of each (text, what stands before it); the text of a control token becomes that token."""
-        if self._bare is None:
+        if self._bare is not None:
+            return [self._encode_piece(text, after) for text, after in pieces]
+        if not self._plain_added:
             texts = [text for text, _ in pieces]
             return [e.ids for e in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
-        return [self._encode_piece(text, after) for text, after in pieces]
+        # Added tokens stand alone, so what lies between them is tokenised once however often it occurs: a system
+        # prompt that all rows share costs what it costs once.
+        parted = [self._parting.split(text) for text, _ in pieces]
+        between = list(dict.fromkeys(part for parts in parted for part in parts[::2] if part))
+        encodings = self._backend.encode_batch_fast(between, add_special_tokens=False)
+        ids_of = dict(zip(between, (encoding.ids for encoding in encodings), strict=True))
+        ids_of.update({text: [id_] for text, id_ in self.added.items()})
+        return [[id_ for part in parts if part for id_ in ids_of[part]] for parts in parted]
 
     def plain_pieces(self, text: str, tokens: Iterable[str]) -> list[str]:
         """`text` cut inside every occurrence of one of `tokens`, so that none of them can be recognised."""
