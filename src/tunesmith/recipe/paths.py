@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tunesmith.data.remote import is_remote
 from tunesmith.recipe.recipe import Recipe
 
 ALWAYS = ("run", "data.train", "data.validation", "data.test")
@@ -31,14 +32,14 @@ def relative(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def data_files(recipe: Recipe) -> list[str]:
-    """The files and folders that a recipe reads its data from, as they are written."""
+    """The local files and folders that a recipe reads its data from, as they are written."""
     data = recipe.data
     train = (data.train,) if isinstance(data.train, str) else data.train
-    return [name for name in (*train, data.validation, data.test) if isinstance(name, str) and "://" not in name]
+    return [name for name in (*train, data.validation, data.test) if isinstance(name, str) and not is_remote(name)]
 
 
 def _is_path(name: str, text: str, folder: Path) -> bool:
-    if "://" in text:
+    if is_remote(text):
         return False
     if name in ALWAYS:
         return True

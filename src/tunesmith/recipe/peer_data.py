@@ -1,6 +1,8 @@
 """Which data train, and which of their words are learned, as TRL, Axolotl and LLaMA-Factory say it."""
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ from tunesmith.recipe.draft import Draft, written
 from tunesmith.recipe.translation import attempt
 
 _SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt", ".gz", ".zst")
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _RECOGNISED = "the format is recognised from the content, and named aloud"
 _NOTHING_ASIDE = "the other tool sets nothing aside"
 
@@ -16,10 +19,12 @@ def trl(draft: Draft, folder: Path) -> None:
     """TRL: `dataset_name` or a list `datasets`; the whole conversation is learned unless something else is said."""
     source = draft.take("dataset_name", "datasets")
     names = [str(source["dataset_name"])] if "dataset_name" in source else _paths(source.get("datasets"))
-    _train(draft, source, names, folder)
-    splits = draft.take("dataset_config", "dataset_train_split", "dataset_test_split", "dataset_streaming")
-    if splits:
-        draft.note(splits, "not translated: parts of a hub data set; name files for data.train and data.validation")
+    parts = draft.take("dataset_config", "dataset_train_split")
+    subset = [str(parts["dataset_config"])] if "dataset_config" in parts else []
+    split = [str(parts.get("dataset_train_split", "train"))] if parts else []
+    _train(draft, {**source, **parts}, names, folder, part=[*subset, *split])
+    if others := draft.take("dataset_test_split", "dataset_streaming"):
+        draft.note(others, "not translated: name a file or hub:OWNER/NAME:SPLIT for data.validation")
     field = draft.take("dataset_text_field")
     if field.get("dataset_text_field") == "text":
         draft.note(field, "text, as here")
@@ -86,16 +91,24 @@ def llama_factory(draft: Draft, folder: Path) -> None:
     _nothing_aside(draft)
 
 
-def _train(draft: Draft, source: dict[str, Any], names: list[str], folder: Path) -> None:
-    files = [name for name in names if _is_file(name, folder)]
-    missing = [name for name in names if name not in files]
+def _train(draft: Draft, source: dict[str, Any], names: list[str], folder: Path, part: Sequence[str] = ()) -> None:
+    """data.train from names of files and of hub data sets (`part`: subset and split of the latter)."""
+    found = {name: _here(name, folder, part) for name in names}
+    missing = [name for name, place in found.items() if place is None]
     if missing:
-        draft.note(source, f"not translated: {', '.join(missing)} is no local file; fetch it and set data.train")
+        draft.note(source, f"not translated: {', '.join(missing)} is no file here; fetch it and set data.train")
     if not names:
         draft.note("data", "no training data are named; set data.train")
-    train = files or [f"{name.rstrip('/').rpartition('/')[2]}.jsonl" for name in missing] or ["examples.jsonl"]
-    comment = ", ".join([*source, *([] if files else ["to be set"])])
+    train = [place or f"{name}.jsonl" for name, place in found.items()] or ["examples.jsonl"]
+    comment = ", ".join([*source, *(["to be set"] if missing or not names else [])])
     draft.put("data.train", train[0] if len(train) == 1 else train, comment)
+
+
+def _here(name: str, folder: Path, part: Sequence[str]) -> str | None:
+    """How a data set of another tool is written here: a file, or one of the hub."""
+    if _is_file(name, folder):
+        return name
+    return ":".join([f"hub:{name}", *part]) if _HUB_NAME.fullmatch(name) else None
 
 
 def _paths(datasets: Any) -> list[str]:

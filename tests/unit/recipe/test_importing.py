@@ -167,11 +167,19 @@ def test_a_frozen_run_of_llama_factory_stays_frozen(tmp_path: Path) -> None:
     assert any(note.startswith("freeze_trainable_layers") for note in notes)
 
 
+def test_a_data_set_of_the_hub_is_named_as_such(tmp_path: Path) -> None:
+    configuration = {**TRL, "dataset_name": "org/set", "dataset_config": "easy", "dataset_train_split": "train_sft"}
+    recipe, _, _ = _imported(tmp_path, configuration)
+    assert recipe.data.train == "hub:org/set:easy:train_sft"
+    recipe, _, _ = _imported(tmp_path, {**AXOLOTL, "datasets": [{"path": "org/set", "type": "alpaca"}]})
+    assert recipe.data.train == "hub:org/set"
+
+
 def test_a_data_set_that_is_not_here_is_asked_for(tmp_path: Path) -> None:
-    recipe, text, notes = _imported(tmp_path, {**TRL, "dataset_name": "trl-lib/Capybara"})
-    assert recipe.data.train == str(tmp_path / "Capybara.jsonl")
+    recipe, text, notes = _imported(tmp_path, LLAMA_FACTORY)
+    assert recipe.data.train == str(tmp_path / "mine.jsonl")
     assert "to be set" in text
-    assert any("trl-lib/Capybara is no local file" in note for note in notes)
+    assert any("mine is no file here" in note for note in notes)
 
 
 @pytest.mark.parametrize(

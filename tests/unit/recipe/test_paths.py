@@ -31,8 +31,9 @@ def test_a_model_name_is_no_path_unless_it_exists_there(tmp_path: Path, name: st
     assert anchored({"model": name}, tmp_path)["model"] == str(tmp_path / name)
 
 
-def test_what_has_a_scheme_is_no_path(tmp_path: Path) -> None:
-    assert _train(anchored({"data": {"train": "hf://org/set"}}, tmp_path)) == "hf://org/set"
+@pytest.mark.parametrize("address", ["https://host/a.jsonl", "hub:org/set:train"])
+def test_an_address_is_no_path(tmp_path: Path, address: str) -> None:
+    assert _train(anchored({"data": {"train": address}}, tmp_path)) == address
 
 
 def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
