@@ -26,20 +26,16 @@ def train(
     The shortest form is `tunesmith train examples.jsonl`. Every setting is reached by key=value
     (`training.epochs=3`); `tunesmith recipe schema` lists them.
     """
-    changes = list(overrides or ())
-    if source is not None and "=" in source and not Path(source).exists():
-        changes.insert(0, source)
-        source = None
     if resume is not None and resume != AUTO:
-        if source is not None or changes:
+        if source is not None:
             raise UsageError("--resume RUN continues with the run's own recipe. Leave recipe and settings out.")
         from tunesmith.run.train import resume as resume_run
 
         print(resume_run(Path(resume), accept or ()).folder)
         return
-    if source is None and not changes:
+    if source is None:
         raise UsageError("nothing to train on. Name a recipe or a data file: `tunesmith train examples.jsonl`.")
     from tunesmith.recipe import load_recipe
     from tunesmith.run.train import train as train_run
 
-    print(train_run(load_recipe(source, changes), resume="auto" if resume else "never").folder)
+    print(train_run(load_recipe(source, overrides or ()), resume="auto" if resume else "never").folder)

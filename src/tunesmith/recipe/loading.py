@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from tunesmith.errors import RecipeError
-from tunesmith.recipe.faults import explain
+from tunesmith.recipe.faults import Where, explain
 from tunesmith.recipe.fields import groups
 from tunesmith.recipe.overrides import apply_override
 from tunesmith.recipe.paths import anchored
@@ -70,13 +70,17 @@ class Loaded:
 def load_recipe(path_or_data: str | None, overrides: Sequence[str] = ()) -> Loaded:
     """The recipe of a YAML file, or the shortest one for a data file, with `key=value` overrides on top.
 
-    Paths in the file are relative to the file; paths on the command line to the working folder.
+    Paths in the file are relative to the file; paths on the command line to the working folder. A first argument that
+    is no file and holds `=` is an override too.
 
     Raises:
         RecipeError: a setting is unknown, misses, has a wrong value, or contradicts another; all faults at once.
     """
     tree: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
+    if path_or_data is not None and "=" in path_or_data and not Path(path_or_data).exists():
+        overrides = [path_or_data, *overrides]
+        path_or_data = None
     if path_or_data is not None and is_recipe(path_or_data):
         tree, origins = _from_file(Path(path_or_data))
     elif path_or_data is not None:
@@ -96,7 +100,7 @@ def is_recipe(path: str) -> bool:
     return Path(path).suffix.lower() in (".yaml", ".yml")
 
 
-def decode(tree: dict[str, Any], where: Any) -> Recipe:
+def decode(tree: dict[str, Any], where: Where) -> Recipe:
     """The recipe that plain data describes; `where` tells a dotted name's place for errors."""
     tree.setdefault("data", {})
     _default_kinds(tree)

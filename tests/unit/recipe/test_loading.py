@@ -136,3 +136,10 @@ def test_a_group_that_is_a_value_is_refused(text: str) -> None:
 def test_a_number_does_not_pass_for_a_switch_nor_a_switch_for_a_number() -> None:
     assert "training.sharing must be true or false" in _refusal("a.jsonl", "training.sharing=1")
     assert "training.epochs must be a whole number" in _refusal("a.jsonl", "training.epochs=true")
+
+
+def test_a_first_argument_with_an_equals_sign_is_a_setting_unless_it_is_a_file(tmp_path: Path) -> None:
+    assert load_recipe("data.train=a.jsonl", ["seed=3"]).recipe.data.train == "a.jsonl"
+    file = tmp_path / "a=b.jsonl"
+    file.touch()
+    assert load_recipe(str(file)).recipe.data.train == str(file)
