@@ -8,7 +8,7 @@ judgement of a single text.
 import re
 from collections import Counter
 
-SAMPLE = 1000
+SAMPLE = 300
 _SCRIPTS = (
     ("ja", re.compile("[\u3040-\u30ff]")),
     ("zh", re.compile("[\u4e00-\u9fff]")),
