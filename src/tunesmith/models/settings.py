@@ -33,6 +33,7 @@ class Lora(Settings):
 
     kind: Literal["lora"] = "lora"
     rank: int = Field(default=16, ge=1)
+    """The rank of the adapter: how much it can learn, and how large it is."""
     alpha: float | None = Field(default=None, gt=0)
     """The adapter's scale is alpha / rank (alpha / sqrt(rank) with rslora). Default: 2 * rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)

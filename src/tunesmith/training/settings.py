@@ -15,8 +15,11 @@ class AdamW(Settings):
 
     kind: Literal["adamw"] = "adamw"
     beta1: float = Field(default=0.9, ge=0, lt=1)
+    """How much of the mean gradient is kept from update to update."""
     beta2: float = Field(default=0.999, ge=0, lt=1)
+    """How much of the mean squared gradient is kept from update to update."""
     eps: float = Field(default=1e-8, gt=0)
+    """Added to the root of the mean square, so that a gradient near zero is not divided by zero."""
 
 
 class Sgd(Settings):
@@ -24,6 +27,7 @@ class Sgd(Settings):
 
     kind: Literal["sgd"] = "sgd"
     momentum: float = Field(default=0.9, ge=0, lt=1)
+    """How much of the last update is kept in the next."""
 
 
 class ValidationSettings(Settings):
@@ -54,11 +58,13 @@ class TrainingSettings(Settings):
     weight_decay: float | None = Field(default=None, ge=0)
     """Decoupled weight decay; never on biases and norms. Default: 0.01 for full and frozen, 0 for LoRA."""
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    """How the learning rate goes on after the warmup: it stays, or falls to zero on a line or half a cosine."""
     warmup: int | float | None = Field(default=None, ge=0)
     """Updates over which the learning rate rises: a number of steps, or a share of all steps below 1."""
     clip: float | None = Field(default=1.0, gt=0)
     """The largest norm of the gradient; None for no clipping."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """How much of the target's probability is spread over all tokens (Szegedy et al., 2015)."""
     validation: ValidationSettings = ValidationSettings()
     sharing: bool = True
     """Compute shared beginnings once. Off wherever it would not be exact."""
