@@ -255,10 +255,10 @@ class CompiledTemplate:
         try:
             self._template = self._environment.compiled(source, instrument)
         except jinja2.TemplateSyntaxError as error:
-            raise TemplateError(
-                f"The chat template is not valid Jinja (line {error.lineno}): {error.message}"
-            ) from error
-
+            where = f"line {error.lineno}"
+            raise TemplateError(f"The chat template is not valid Jinja ({where}): {error.message}") from error
+        except (RecursionError, SyntaxError, ValueError) as error:
+            raise TemplateError(f"The chat template cannot be compiled: {error}") from error
         self.literals = frozenset(instrument.literals)
         self.filters = frozenset(instrument.filters)
 

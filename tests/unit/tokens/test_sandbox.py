@@ -76,6 +76,12 @@ def test_a_syntax_error_names_the_line() -> None:
         CompiledTemplate("\n{% if %}")
 
 
+@pytest.mark.parametrize("source", ["{{ " + "(" * 20_000 + " }}", "{% if 1 %}" * 2_000 + "{% endif %}" * 2_000])
+def test_nesting_without_end_is_refused(source: str) -> None:
+    with pytest.raises(TemplateError):
+        CompiledTemplate(source)
+
+
 def test_an_error_speaks_of_texts_and_messages_not_of_their_stand_ins() -> None:
     template = ChatTemplate("{{ messages[0].content.part.name }}", {})
     with pytest.raises(TemplateError, match="'str object' has no attribute 'part'"):
