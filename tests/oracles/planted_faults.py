@@ -19,15 +19,23 @@ from typing import Any
 GOOD_ROWS = 1_000
 Row = dict[str, Any]
 
-VERBS = "repair replace charge order rename archive translate measure schedule paint borrow clean sharpen fold publish".split()
-THINGS = (
-    "lantern invoice bicycle kettle password garden violin ladder printer ferry passport blanket telescope tractor "
-    "sandwich calendar staircase compass microphone aquarium chimney wardrobe satellite umbrella glacier orchard"
-).split()
-PLACES = (
-    "attic harbour office workshop library kitchen station courtyard cellar museum greenhouse tunnel market".split()
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+VERBS = _words(
+    "repair replace charge order rename archive translate measure schedule paint borrow clean sharpen fold publish"
 )
-KINDS = "broken spare wooden golden narrow borrowed rusty quiet foreign heavy fragile striped ancient shared".split()
+THINGS = _words(
+    "lantern invoice bicycle kettle password garden violin ladder printer ferry passport blanket "
+    "telescope tractor sandwich calendar staircase compass microphone aquarium chimney wardrobe satellite "
+    "umbrella glacier orchard"
+)
+PLACES = _words(
+    "attic harbour office workshop library kitchen station courtyard cellar museum greenhouse tunnel market"
+)
+KINDS = _words("broken spare wooden golden narrow borrowed rusty quiet foreign heavy fragile striped ancient shared")
 ADVICE = (
     "Start with the {kind} {thing} and keep the {other} dry.",
     "Ask somebody in the {place} for a second {thing}; it takes {n} minutes.",
