@@ -175,7 +175,9 @@ class _Hall:
         needed = max(answer.room for answer in together)
         if begun and (len(together) > slots or needed > capacity):
             more = min(self._settings.concurrency, len(together) + len(self._waiting))
-            self._reader.reserve(max(len(together), min(more, self._settings.cache_tokens // needed)), needed)
+            trunks = {answer.opening.trunk for answer in together if answer.opening.trunk is not None}
+            left = self._settings.cache_tokens - sum(len(trunk.ids) for trunk in trunks)
+            self._reader.reserve(max(len(together), min(more, left // needed)), needed)
 
     def _choose(self, logits: Tensor) -> None:
         places = [(answer.number, len(answer.ids)) for answer in self._live]
