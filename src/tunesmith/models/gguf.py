@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gguf import GGUFReader
 from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from tunesmith.errors import ModelError
 from tunesmith.models.context import context_length
 from tunesmith.models.folder import read_json, write_json
+from tunesmith.models.gguf_header import single_values
 from tunesmith.models.quiet import quiet
 
 DIGITS_ALONE = frozenset({"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"})
@@ -71,12 +71,11 @@ def convert(file: Path, target: Path) -> None:
 def _pre_tokenizer(file: Path) -> str | None:
     """The name of the rule that splits text before merging; None where the vocabulary needs no such rule."""
     try:
-        fields = GGUFReader(file).fields
-    except (ValueError, IndexError, KeyError, OSError) as error:
+        values = single_values(file)
+    except (ValueError, OSError) as error:
         raise ModelError(f"{file}: is not a whole GGUF file ({error}). Fetch or copy it again.") from error
-    kind, rule = (
-        fields[key].contents() if key in fields else None for key in ("tokenizer.ggml.model", "tokenizer.ggml.pre")
-    )
+    kind, named = values.get("tokenizer.ggml.model"), values.get("tokenizer.ggml.pre")
+    rule = None if named is None else str(named)
     if kind != "gpt2" or rule in DIGITS_ALONE or rule in SPLITS_KNOWN:
         return rule
     raise ModelError(
