@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from tunesmith.cli import chat, data, evaluate, export, generate, models, recipe, train
+from tunesmith.cli import chat, data, evaluate, export, generate, models, recipe, selftest, train
 from tunesmith.errors import TunesmithError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)
 app.command("export")(export.export)
+app.command("selftest")(selftest.selftest)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.add_typer(recipe.app, name="recipe")

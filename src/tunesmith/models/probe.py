@@ -23,11 +23,11 @@ from tunesmith.tokens.encoded import EncodedExample
 
 LIMITS = ("sliding_window", "attention_chunk_size", "original_max_position_embeddings")
 CLONE_LIMIT = 8
-TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-8, torch.bfloat16: 6e-2, torch.float16: 2e-2}
+TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-8, torch.bfloat16: 6e-2, torch.float16: 2e-2}
 """Largest difference of hidden states, relative to their largest value, that rounding explains."""
 
 # A class's own refusals (TypeError for the keyword, ValueError for the attention's name…) all mean: not by forest.
-_REFUSALS = (TypeError, ValueError, KeyError, AttributeError, RuntimeError, NotImplementedError, IndexError)
+REFUSALS = (TypeError, ValueError, KeyError, AttributeError, RuntimeError, NotImplementedError, IndexError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,10 @@ def probe(model: Any, *, longest: int, seed: int = 0) -> Probe:
         hidden, logits = _alone(model, batch)
         head = _checked_head(model, hidden, logits)
         difference, refusal = _forest_difference(model, batch, hidden)
-        tolerance = TOLERANCE.get(hidden.dtype, 2e-4)
+        tolerance = TOLERANCE.get(hidden.dtype, 2e-5)
         reason = refusal or f"differs by {difference:.1e}"
         exact = refusal is None and difference <= tolerance
-        if exact and longest > _smallest_limit(model.config):
+        if exact and longest > smallest_limit(model.config):
             exact, reason = _clone_agrees(model, seed)
     use = exact and head is not None
     if not use:
@@ -97,7 +97,7 @@ def _checked_head(model: Any, hidden: Tensor, logits: Tensor) -> Head | None:
     head = Head.of(model)
     if head is None:
         return None
-    return head if _relative(head.logits(hidden), logits) <= TOLERANCE.get(hidden.dtype, 2e-4) else None
+    return head if _relative(head.logits(hidden), logits) <= TOLERANCE.get(hidden.dtype, 2e-5) else None
 
 
 def _forest_difference(model: Any, examples: list[EncodedExample], alone: Tensor) -> tuple[float, str | None]:
@@ -106,7 +106,7 @@ def _forest_difference(model: Any, examples: list[EncodedExample], alone: Tensor
     try:
         use_attention(model, forest=True)
         rows = Network(model, True, None).hidden_rows(batch)
-    except _REFUSALS as refusal:
+    except REFUSALS as refusal:
         return float("inf"), f"{type(refusal).__name__}: {str(refusal).splitlines()[0][:120] if str(refusal) else ''}"
     # Targets stand example by example in the order given, as in `_alone`.
     return _relative(rows[torch.from_numpy(batch.row_of)], alone), None
@@ -119,7 +119,7 @@ def _relative(a: Tensor, b: Tensor) -> float:
 def _restore(model: Any, own: str) -> None:
     try:
         use_attention(model, forest=False, own=own)
-    except _REFUSALS:
+    except REFUSALS:
         model.config._attn_implementation = own
 
 
@@ -127,7 +127,7 @@ def _vocabulary(config: Any) -> int:
     return int(config.get_text_config().vocab_size)
 
 
-def _smallest_limit(config: Any) -> float:
+def smallest_limit(config: Any) -> float:
     """The shortest length at which a window, a chunk or another rotary stretch begins to show."""
     found = [value for where in _limit_holders(config) for name in LIMITS if (value := where.get(name))]
     return min(found, default=float("inf"))
@@ -150,7 +150,7 @@ def _clone_agrees(model: Any, seed: int) -> tuple[bool, str]:
         examples = _examples(_vocabulary(clone.config), seed)
         hidden, _ = _alone(clone, examples)
         difference, refusal = _forest_difference(clone, examples, hidden)
-    except _REFUSALS as failure:
+    except REFUSALS as failure:
         return False, f"no small copy of it could be built to try lengths beyond its limits: {failure}"
     return difference <= TOLERANCE[torch.float32], refusal or f"beyond its window it differs by {difference:.1e}"
 

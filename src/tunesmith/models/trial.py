@@ -27,7 +27,7 @@ def refusal(model: Any, *, longest: int) -> str | None:
 
     The answer is remembered for the model, so that asking before every call costs nothing.
     """
-    beyond = longest > probe._smallest_limit(model.config)
+    beyond = longest > probe.smallest_limit(model.config)
     known = _tried.setdefault(model, {})
     if beyond not in known:
         known[beyond] = _refusal(model) or (_refusal_of_clone(model) if beyond else None)
@@ -43,7 +43,7 @@ def _refusal(model: Any) -> str | None:
     try:
         with torch.no_grad():
             difference = _difference(model, head)
-    except probe._REFUSALS as error:
+    except probe.REFUSALS as error:
         return f"{type(error).__name__}: {str(error)[:120]}"
     finally:
         model.train(training)
@@ -54,7 +54,7 @@ def _refusal(model: Any) -> str | None:
 def _refusal_of_clone(model: Any) -> str | None:
     try:
         clone = probe.tiny_clone(model, seed=0)
-    except probe._REFUSALS as error:
+    except probe.REFUSALS as error:
         return f"no small copy of it could be built to try lengths beyond its limits: {error}"
     return _refusal(clone)
 

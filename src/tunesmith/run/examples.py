@@ -43,13 +43,13 @@ class Sets:
         return max(len(e) for part in (self.train, self.validation, self.test) for e in part)
 
 
-def read_sets(data: DataSettings, encoder: Encoder, *, context: int) -> Sets:
-    """Everything that a run needs of its data.
+def read_sets(data: DataSettings, encoder: Encoder, *, context: int, split_turns: bool = False) -> Sets:
+    """Everything that a run needs of its data; `split_turns` splits conversations whose turns the template rewrites.
 
     Raises:
         DataError: something stops the run; the message lists what, where and how to go on.
     """
-    books = _Books(data, encoder, context)
+    books = _Books(data, encoder, context, split_turns)
     reading = books.read("data.train", data.train)
     shares, files = _shares(data)
     parts = split(reading.examples, validation=shares["validation"], test=shares["test"])
@@ -89,8 +89,8 @@ def _shares(data: DataSettings) -> tuple[dict[str, float], dict[str, str]]:
 class _Books:
     """Reads and encodes one set after the other, and remembers what was dropped and what stops the run."""
 
-    def __init__(self, data: DataSettings, encoder: Encoder, context: int) -> None:
-        self._data, self._encoder = data, encoder
+    def __init__(self, data: DataSettings, encoder: Encoder, context: int, split_turns: bool) -> None:
+        self._data, self._encoder, self._split_turns = data, encoder, split_turns
         self._limit = min(encoder.max_length or context, context)
         self.total = 0
         self.dropped: Counter[str] = Counter()
@@ -139,7 +139,7 @@ class _Books:
                 self.dropped["empty-text"] += 1
             return windows
         try:
-            return [self._encoder.encode(example)]
+            return self._encoder.encode_split(example) if self._split_turns else [self._encoder.encode(example)]
         except TemplateError as refusal:
             self.dropped["template-refuses"] += 1
             self._refused.append(str(refusal))

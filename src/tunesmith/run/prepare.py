@@ -84,7 +84,8 @@ def prepare(loaded: Loaded, say: Say) -> Prepared:
         max_length=supervision.max_length,
     )
     config = AutoConfig.from_pretrained(source.folder, trust_remote_code=False)
-    sets = read_sets(loaded.recipe.data, encoder, context=context_length(config))
+    split_turns = supervision.rewritten_turns == "split"
+    sets = read_sets(loaded.recipe.data, encoder, context=context_length(config), split_turns=split_turns)
     say(_balance(sets))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = resolve(
