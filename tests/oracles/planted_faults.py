@@ -220,7 +220,7 @@ FAULTS: dict[str, tuple[str, Make]] = {
     # What is no conversation.
     "messages misspelt": ("lost", lambda row, good: _line({"mesages": row["messages"]})),
     "no messages": ("lost", _messages(lambda messages: [])),
-    "messages as text": ("lost", _messages(lambda messages: json.dumps(messages))),
+    "messages as text": ("odd", _messages(lambda messages: json.dumps(messages))),
     "a prompt and completion row": (
         "odd",
         lambda row, good: _line({"prompt": row["messages"][0]["content"], "completion": row["messages"][1]["content"]}),

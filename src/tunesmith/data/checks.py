@@ -19,7 +19,7 @@ class Finding:
     """One thing found: its kind, where it stands, and what is wrong there in one sentence.
 
     `line` is counted from 1 and None where the whole file is meant; `path` is the place inside the record
-    (`messages[2].content`).
+    (`messages[2].content`); `other` is the example that this one repeats, contradicts or gives away.
     """
 
     name: str
@@ -28,15 +28,16 @@ class Finding:
     file: str
     line: int | None
     path: str | None = None
+    other: Origin | None = None
 
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
         return f"{place}: {self.message}"
 
 
-def find(name: str, message: str, origin: Origin, path: str | None = None) -> Finding:
+def find(name: str, message: str, origin: Origin, path: str | None = None, other: Origin | None = None) -> Finding:
     """A Finding of a known kind at a record, with the level that the table of kinds gives it."""
-    return Finding(name, KINDS[name].level, message, origin.file, origin.line, path)
+    return Finding(name, KINDS[name].level, message, origin.file, origin.line, path, other)
 
 
 def find_in_file(name: str, message: str, file: str, line: int | None = None) -> Finding:

@@ -40,7 +40,7 @@ class Benchmark:
         item = _first(words_of(whole_text(example)), self._runs, self._lengths)
         if item is None:
             return None
-        return find("contamination", f"it holds an item of {self._name}: {item}.", example.origin)
+        return find("contamination", f"it holds an item of {self._name}: {item}.", example.origin, other=item)
 
 
 def _first(words: list[str], runs: dict[tuple[str, ...], Origin], lengths: list[int]) -> Origin | None:

@@ -125,7 +125,7 @@ class _Repeats:
         self.origins.append(example.origin)
         first = self._content.setdefault(_short(content_key(example)), number)
         if first != number:
-            yield find("duplicate", f"the same as {self.origins[first]}.", example.origin)
+            yield find("duplicate", f"the same as {self.origins[first]}.", example.origin, other=self.origins[first])
             return
         if self._near is not None:
             self.whole.add(number, whole_text(example))
@@ -134,7 +134,9 @@ class _Repeats:
         if isinstance(example, Example) and sum(m.role == "assistant" for m in example.messages) == 1:
             asked = self._prompt.setdefault(_short(prompt_key(example)), number)
             if asked != number:
-                yield find("conflicting-answers", f"the prompt of {self.origins[asked]}.", example.origin)
+                earlier = self.origins[asked]
+                message = f"the prompt of {earlier} with another answer."
+                yield find("conflicting-answers", message, example.origin, other=earlier)
 
 
 class _Other:
@@ -148,7 +150,8 @@ class _Other:
     def look(self, example: Example | Passage) -> Iterable[Finding]:
         held_out = self._prompts.get(prompt_key(example))
         if held_out is not None:
-            yield find("leak", f"its prompt stands in held-out data: {held_out}.", example.origin)
+            message = f"its prompt stands in held-out data: {held_out}."
+            yield find("leak", message, example.origin, other=held_out)
         elif (finding := self._benchmark.look(example)) is not None:
             yield finding
 
@@ -170,7 +173,8 @@ def _near(
     for (name, number), (alike, origin) in sorted(best.items(), key=lambda entry: entry[0]):
         # Equal prompts have been found by their keys.
         if threshold <= alike and not (name == "near-leak" and alike == 1):
-            yield find(name, f"nearly the same as {origin} (similarity {alike:.2f}).", repeats.origins[number])
+            message = f"nearly the same as {origin} (similarity {alike:.2f})."
+            yield find(name, message, repeats.origins[number], other=origin)
 
 
 def _keep(best: dict[Any, tuple[float, Origin]], key: tuple[str, int], alike: float, origin: Origin) -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 Level = Literal["stop", "warn", "note"]
 BAD_RECORD = "data.on_bad_record"
 NO_TARGET = "data.on_no_target"
+MINIMUM = "data.minimum"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ FILES: dict[str, Kind] = {
     "file-ignored": _note("A file of the folder was not read.", "Name it yourself if it belongs to the data."),
     "bad-json": _stop("The text is not valid JSON.", "Correct it at the column that the message names."),
     "not-a-number": _warn("NaN or Infinity stands where JSON has no such value.", "It is read as null; write null."),
+    "json-as-text": _note("A field holds JSON written as text.", "Nothing: it is read as what it says."),
     "duplicate-key": _stop("One object has the same key twice, so its value is ambiguous.", "Remove one of them."),
     "huge-integer": _warn("An integer does not fit in 64 bits; most programs would round it.", "Write it as a string."),
     "deep-nesting": _stop("The JSON is nested more than 200 levels deep.", "Check how the record was written."),
@@ -111,6 +113,7 @@ SETS: dict[str, Kind] = {
     "leak": _warn("A held-out prompt is also trained, so its score means little.", "Remove it from one of the two."),
     "near-leak": _warn("A held-out prompt is nearly one that is trained.", "Split by groups: tunesmith data split."),
     "contamination": _warn("An example holds an item of a benchmark.", "Remove it, or do not report the benchmark."),
+    "too-few": _stop("There are fewer examples than a run starts with.", "Add some, or lower the minimum.", MINIMUM),
     "imbalance": _warn("One answer is far more frequent than others.", "Balance it: tunesmith data balance FILE."),
     "rare-label": _note("A class has fewer than five examples.", "Add some, or expect it to be missed."),
     "refusal": _note("The answer refuses or speaks as an AI.", "Remove it unless the model should do the same."),

@@ -13,9 +13,12 @@ import orjson
 
 from tunesmith.data.checks import Finding, find
 from tunesmith.data.example import Origin
+from tunesmith.data.formats.roles import WEIGHTS
 
 DEPTH_LIMIT = 200
 _HUGE = float(2**63)
+_NO_NUMBER = float("nan")
+"""What NaN and Infinity are while an object is read; recognised by identity."""
 
 
 def parse(raw: bytes, origin: Origin) -> tuple[Any, list[Finding]]:
@@ -60,26 +63,25 @@ class _Remarks:
         self.huge: list[str] = []
 
     def pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        value = dict(pairs)
+        # A weight that is no number must not become one that is not written, which would count in full.
+        value = {key: None if item is _NO_NUMBER and key not in WEIGHTS else item for key, item in pairs}
         if len(value) != len(pairs):
             keys = [key for key, _ in pairs]
             self.duplicates += sorted({key for key in keys if keys.count(key) > 1})
         return value
 
-    def constant(self, text: str) -> None:
+    def constant(self, text: str) -> float:
         self.constants.append(text)
+        return _NO_NUMBER
 
     def integer(self, text: str) -> int:
         if len(text) > 18 and not -(2**63) <= int(text) < 2**64:
             self.huge.append(text)
         return int(text)
 
-    def number(self, text: str) -> float | None:
+    def number(self, text: str) -> float:
         value = float(text)
-        if math.isinf(value):
-            self.constants.append(text)
-            return None
-        return value
+        return self.constant(text) if math.isinf(value) else value
 
 
 def _parse_slowly(raw: bytes, origin: Origin, error: orjson.JSONDecodeError | None) -> tuple[Any, list[Finding]]:

@@ -103,6 +103,8 @@ LINES: dict[str, tuple[str | bytes, str]] = {
     "weight is text": (_asked(weight="1"), "bad-weight"),
     "contradicting flags": (_asked(weight=1, train=False), "bad-weight"),
     "record weight is text": (_talk(USER, BOT, weight="high"), "bad-weight"),
+    "weight is no number": (_asked(weight=float("nan")), "bad-weight"),
+    "turns as text": (json.dumps({"messages": json.dumps([USER, BOT])}), "json-as-text"),
     "weight on user": (_talk({**USER, "weight": 1}, BOT), "weight-not-on-assistant"),
     "all weights zero": (_asked(weight=0), "no-target"),
     "weights of parts": (_asked(train_detail=[{"begin_offset": 0, "end_offset": 1, "train": True}]), "partial-weights"),

@@ -40,6 +40,8 @@ def _examples(record: Record) -> Outcome:
         name = "missing-field" if raw is None else "wrong-type"
         notes.add(name, "the field 'messages' holds no list of turns.", "messages")
         return notes.outcome()
+    if isinstance(value["messages"], str):
+        notes.add("json-as-text", "the turns are JSON written as text; they were read as JSON.", "messages")
     turns = [read_turn(turn, f"messages[{i}]", notes) for i, turn in enumerate(raw)]
     tools = read_tools(value.get("tools") or value.get("functions"), "tools", notes)
     messages = [turn for turn in turns if turn is not None]

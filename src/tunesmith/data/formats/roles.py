@@ -1,4 +1,4 @@
-"""Who speaks: the names that data sets give to the roles, and ours.
+"""Who speaks, and how much it counts: the names that data sets give to roles and weights, and ours.
 
 The decision: the peers' names are listed once. In a format that is known for them they are simply read; in
 `messages`, where they are foreign, they are read and mentioned.
@@ -30,4 +30,7 @@ ALIASES = {
     "tool_call": "assistant",
 }
 
+# The peers' names for how much a turn counts: OpenAI, Axolotl (train, training), ms-swift (loss, loss_scale),
+# LLaMA-Factory v1 (loss_weight).
+WEIGHTS = ("weight", "train", "training", "loss", "loss_scale", "loss_weight")
 CALLS = ("function_call", "tool_call")

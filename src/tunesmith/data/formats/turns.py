@@ -12,12 +12,9 @@ from typing import Any
 
 from tunesmith.data.example import Message
 from tunesmith.data.formats.format import Notes
-from tunesmith.data.formats.roles import ALIASES, ROLES
+from tunesmith.data.formats.roles import ALIASES, ROLES, WEIGHTS
 from tunesmith.data.formats.tools import legacy_call, read_calls
 
-# The peers' names for how much a turn counts: OpenAI, Axolotl (train, training), ms-swift (loss, loss_scale),
-# LLaMA-Factory v1 (loss_weight).
-WEIGHTS = ("weight", "train", "training", "loss", "loss_scale", "loss_weight")
 PARTIAL = ("train_detail", "train_on", "weights")
 REASONING = ("reasoning_content", "reasoning", "thinking")
 _KNOWN = frozenset(
