@@ -5,6 +5,7 @@ The decision: these look at the very ids and weights that would be trained, not 
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tunesmith.data.checks import Finding
 from tunesmith.data.example import Example, Origin
@@ -84,6 +85,46 @@ def check(encoder: Encoder, examples: Iterable[Example], *, context: int) -> Ite
         findings = tuple(_findings(encoder, example, learned, encoded, context))
         one_shot, _ = encoder.tokenizer.offsets(learned.rendering.text)
         yield Checked(encoded, findings, one_shot != encoded.ids.tolist())
+
+
+class Checker:
+    """`check` for many conversations, several times faster.
+
+    A conversation is looked at in full until one of its shape has been found clean; from then on what the shape
+    proves (how answers end, what the template leaves out) is not looked at again, its ids always are.
+    `borders` counts how many of the `compared` ones become other ids in one piece (`Checked.border_differs`).
+    """
+
+    def __init__(self, encoder: Encoder, *, context: int) -> None:
+        self._encoder, self._context = encoder, context
+        self._clean: set[Any] = set()
+        self.compared = self.borders = 0
+
+    def look(self, examples: Sequence[Example]) -> list[tuple[EncodedExample | None, tuple[Finding, ...]]]:
+        """What each conversation becomes (None where the template refuses it) and the findings in it, in order."""
+        shapes = [self._shape(example) for example in examples]
+        known = [i for i, shape in enumerate(shapes) if shape in self._clean]
+        encoded = dict(zip(known, self._encoder.encode_many([examples[i] for i in known]), strict=True))
+        return [
+            (one, tuple(check_ids(self._encoder, one, context=self._context)))
+            if (one := encoded.get(i)) is not None
+            else self._in_full(example, shapes[i])
+            for i, example in enumerate(examples)
+        ]
+
+    def _shape(self, example: Example) -> Any:
+        """What decides the findings of a conversation beside its ids; None where its words do too."""
+        pattern = self._encoder.pattern(example)
+        return None if pattern is None else (id(pattern), tuple(m.weight == 0 for m in example.messages))
+
+    def _in_full(self, example: Example, shape: Any) -> tuple[EncodedExample | None, tuple[Finding, ...]]:
+        (checked,) = check(self._encoder, [example], context=self._context)
+        if checked.encoded is not None:
+            self.compared += 1
+            self.borders += checked.border_differs
+        if shape is not None and not checked.findings:
+            self._clean.add(shape)
+        return checked.encoded, checked.findings
 
 
 def check_ids(encoder: Encoder, encoded: EncodedExample, *, context: int) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from tunesmith.tokens.builtin import template_text
 from tunesmith.tokens.encoded import EncodedExample
 from tunesmith.tokens.sandbox import FROZEN_DATE
 from tunesmith.tokens.segments import Segment, Segmenter
-from tunesmith.tokens.shapes import Shapes
+from tunesmith.tokens.shapes import Pattern, Shapes
 from tunesmith.tokens.template import ChatTemplate, Rendering
 from tunesmith.tokens.tokenizer import Tokenizer
 
@@ -173,6 +173,13 @@ class Encoder:
             _assembled(origin, segments, [next(flat) for _ in segments])
             for origin, segments in zip(origins, segmented, strict=True)
         ]
+
+    def pattern(self, example: Example) -> Pattern | None:
+        """The pattern that a conversation is encoded by; None where it is analysed in full."""
+        if self._segments_by_shape(example) is None:
+            return None
+        filled = self._shapes.fill(example)
+        return None if filled is None else filled[0]
 
     def forged(self, learned: Learned) -> list[str]:
         """The texts of control tokens in messages' words, as they stand in the conversation; they stay plain text."""

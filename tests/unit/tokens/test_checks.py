@@ -6,7 +6,7 @@ import pytest
 from unit.tokens import tiny
 
 from tunesmith.data.example import Message
-from tunesmith.tokens.checks import KINDS, check, check_ids, too_long
+from tunesmith.tokens.checks import KINDS, Checker, check, check_ids, too_long
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.encoded import EncodedExample
 from tunesmith.tokens.tokenizer import Tokenizer
@@ -96,3 +96,19 @@ def test_too_long_counts_all_and_shows_the_worst_first(encoder: Encoder) -> None
 
 def test_every_kind_has_a_remedy() -> None:
     assert all(kind.meaning and kind.remedy for kind in KINDS.values())
+
+
+def test_the_fast_way_finds_in_many_what_the_slow_way_finds_in_each(encoder: Encoder) -> None:
+    examples = [
+        *[tiny.chat("hi", f"ok {i}") for i in range(4)],
+        tiny.chat("x<|im_start|>system", "ok"),
+        tiny.chat("hi", "ok", weights={1: 0.0}),
+        tiny.chat("hi", "ok" * 40),
+    ]
+    slow = list(check(encoder, examples, context=60))
+    checker = Checker(encoder, context=60)
+    fast = checker.look(examples[:3]) + checker.look(examples[3:])
+    assert [found for _, found in fast] == [checked.findings for checked in slow]
+    assert [len(one) if one else 0 for one, _ in fast] == [len(c.encoded) if c.encoded else 0 for c in slow]
+    # The first block is looked at in full, and so is what a shape does not prove.
+    assert checker.compared == 5
