@@ -1,13 +1,27 @@
-"""How far a model can look back, as its configuration says it.
+"""What a model folder's configuration says before the model is loaded: its shapes, its dtype, how far it looks back.
 
 The decision: one question, one place. Families name the limit differently, and some have none.
 """
 
-from transformers import PretrainedConfig
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, PretrainedConfig
 
 NO_LIMIT = 2**31 - 1
 """Positions are int32 everywhere, so this is as far as anyone can count."""
 _NAMES = ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_sequence_length", "max_seq_len")
+
+
+def read_config(folder: Path) -> PretrainedConfig:
+    """The configuration of the model in `folder`; no code from it is run."""
+    return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+
+
+def stored_dtype(folder: Path) -> torch.dtype:
+    """What the weights in `folder` are stored in, as its configuration says; float32 where it says nothing."""
+    dtype = read_config(folder).dtype
+    return dtype if isinstance(dtype, torch.dtype) else torch.float32
 
 
 def context_length(config: PretrainedConfig) -> int:

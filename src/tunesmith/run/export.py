@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig
 
 from tunesmith.errors import ModelError, UsageError
 from tunesmith.models import adapters
 from tunesmith.models.cache import write_whole
+from tunesmith.models.context import stored_dtype
 from tunesmith.models.folder import is_adapter, verify
 from tunesmith.models.load import base_of, load_model
 from tunesmith.models.save import copy_beside, write_model
@@ -42,7 +42,7 @@ def export(run_or_model: Path, to: Path, *, merge: bool = False, say: Callable[[
     folder = _weights(run_or_model, talk)
     verify(folder)
     base = base_of(folder).folder if is_adapter(folder) else folder
-    dtype = AutoConfig.from_pretrained(base, trust_remote_code=False).dtype or torch.float32
+    dtype = stored_dtype(base)
     model = load_model(folder, dtype=dtype)
     before = _logits(model)
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoConfig
 
 from tunesmith.data.files import find_files
-from tunesmith.errors import RecipeError
-from tunesmith.models.context import context_length
+from tunesmith.errors import RecipeError, UsageError
+from tunesmith.models.context import context_length, read_config
+from tunesmith.models.folder import is_adapter
 from tunesmith.models.load import load_model
 from tunesmith.models.methods import Applied, apply
 from tunesmith.models.probe import Probe, probe
@@ -71,6 +71,11 @@ def prepare(loaded: Loaded, say: Say) -> Prepared:
     for file in data_files(loaded.recipe):
         find_files(file)  # a missing file is said before minutes go into a model
     source = resolve_source(loaded.recipe.model, revision=loaded.recipe.revision)
+    if is_adapter(source.folder):
+        raise UsageError(
+            f"{source.name}: this is an adapter, not a model. Merge it first: "
+            f"`tunesmith export {source.name} --to FOLDER --merge`, then train on that folder."
+        )
     say(f"model: {source.name}")
     before = loaded.origins
     loaded = _with_template(loaded, Tokenizer.load(source.folder))
@@ -83,7 +88,7 @@ def prepare(loaded: Loaded, say: Say) -> Prepared:
         chat_template=supervision.chat_template,
         max_length=supervision.max_length,
     )
-    config = AutoConfig.from_pretrained(source.folder, trust_remote_code=False)
+    config = read_config(source.folder)
     split_turns = supervision.rewritten_turns == "split"
     sets = read_sets(loaded.recipe.data, encoder, context=context_length(config), split_turns=split_turns)
     say(_balance(sets))

@@ -77,6 +77,8 @@ def resolve(loaded: Loaded, *, examples: int, longest: int, validated: bool, sha
             value, reason = choose(loaded.recipe)
             if value is not None:
                 loaded = loaded.resolve(name, value, reason)
+    training = loaded.recipe.training
+    warmup_steps(training.warmup, training.steps or 1)  # refuses one that leaves no room
     return loaded
 
 
@@ -147,15 +149,7 @@ def _weight_decay(recipe: Recipe) -> tuple[float, str]:
 
 def _warmup(recipe: Recipe) -> tuple[float, str]:
     share = 0.03 if isinstance(recipe.method, Lora) else 0.05
-    # A run so short that the share rounds to all of its steps has no room for a warmup.
-    if warmup_steps_fit(share, recipe.training.steps or 1):
-        return share, f"usual for {recipe.method.kind}"
-    return 0.0, "the run is too short for a warmup"
-
-
-def warmup_steps_fit(share: float, steps: int) -> bool:
-    """Whether a warmup of this share leaves an update after it."""
-    return round(share * steps) < steps and warmup_steps(share, steps) < steps
+    return share, f"usual for {recipe.method.kind}"
 
 
 def _budget(recipe: Recipe, longest: int, shapes: Shapes, device: str) -> tuple[int, str]:

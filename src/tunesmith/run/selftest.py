@@ -179,7 +179,7 @@ def _alone(network: Network, encoded: Sequence[EncodedExample], parameters: list
             logits = model(input_ids=ids[None], use_cache=False).logits[0, :-1].float()
             each = nn.functional.cross_entropy(logits, ids[1:], reduction="none")
             part = (each * network.on_device(example.weights[1:])).sum() / weight
-            part.backward()
+            part.backward()  # type: ignore[no-untyped-call]
             total += float(part.detach())
     return total, _gradient(parameters)
 
