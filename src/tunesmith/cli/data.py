@@ -1,4 +1,4 @@
-"""`tunesmith data`: what a model will see and learn of a file of examples."""
+"""`tunesmith data`: what a model will see and learn of a file, what is wrong with it, and better files made of it."""
 
 import itertools
 import json
@@ -9,20 +9,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunesmith.cli.check import check
 from tunesmith.cli.weights import weights_folder
 
 if TYPE_CHECKING:
     from tunesmith.data.example import Example, Passage
     from tunesmith.tokens.show import Shown
 
-app = typer.Typer(help="Look at data as a model will.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Look at data as a model will, check them, and make better ones of them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 
 
 @app.callback()
 def group() -> None:
-    """Look at data as a model will."""
+    """Look at data as a model will, check them, and make better ones of them."""
+
+
+app.command("check")(check)
 
 
 @app.command()

@@ -53,11 +53,12 @@ def show(encoder: Encoder, example: Example | Passage, *, window: int) -> list[S
         TemplateError: the template refuses the conversation.
     """
     if isinstance(example, Passage):
-        return [_shown(encoder, encoded) for encoded in encoder.passages(example, window)]
-    return [_shown(encoder, encoder.encode(example))]
+        return [shown(encoder, encoded) for encoded in encoder.passages(example, window)]
+    return [shown(encoder, encoder.encode(example))]
 
 
-def _shown(encoder: Encoder, encoded: EncodedExample) -> Shown:
+def shown(encoder: Encoder, encoded: EncodedExample) -> Shown:
+    """An encoded example made visible."""
     ids, weights = encoded.ids.tolist(), encoded.weights.tolist()
     text, ends = token_ends(encoder, ids)
     learned: list[tuple[int, int, float]] = []
@@ -109,8 +110,8 @@ def to_terminal(shown: Shown) -> Text:
 
 def to_html(examples: Sequence[Shown], *, title: str) -> str:
     """A page that needs no other file: context grey, learned coloured by weight, token ids on hover."""
-    body = "\n".join(_article(shown) for shown in examples)
-    return _PAGE.format(title=html.escape(title), body=body)
+    body = "\n".join(article(one) for one in examples)
+    return _PAGE.format(title=html.escape(title), body=body, style=STYLE)
 
 
 def visible(text: str) -> str:
@@ -135,7 +136,8 @@ def _all_spans(shown: Shown) -> Iterator[tuple[int, int, float]]:
         yield at, len(shown.text), 0.0
 
 
-def _article(shown: Shown) -> str:
+def article(shown: Shown) -> str:
+    """An example as a piece of a page that has `STYLE`."""
     tokens = []
     start = 0
     for end, id_, weight in zip(shown.token_ends, shown.ids, shown.weights, strict=True):
@@ -147,18 +149,19 @@ def _article(shown: Shown) -> str:
     return f"<article><h2>{head}</h2><pre>{''.join(tokens)}</pre></article>"
 
 
+STYLE = """pre { white-space: pre-wrap; overflow-wrap: anywhere; padding: 1rem; border-radius: .5rem;
+  color: light-dark(#666, #999); background: light-dark(#f6f6f6, #1b1b1b); }
+span.l { color: light-dark(#063, #9f9); font-weight: 600;
+  background: color-mix(in srgb, #2a8 calc(15% + 50% * var(--w)), transparent); }
+pre span:hover { outline: 1px solid currentColor; }
+"""
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
 <style>
 :root {{ color-scheme: light dark; }}
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
 h2 {{ font-size: 1rem; margin-bottom: .25rem; }}
-pre {{ white-space: pre-wrap; overflow-wrap: anywhere; padding: 1rem; border-radius: .5rem;
-  color: #767676; background: light-dark(#f6f6f6, #1b1b1b); }}
-span.l {{ color: light-dark(#063, #9f9); font-weight: 600;
-  background: color-mix(in srgb, #2a8 calc(15% + 50% * var(--w)), transparent); }}
-span:hover {{ outline: 1px solid currentColor; }}
-.key span {{ padding: 0 .3rem; }}
+{style}.key span {{ padding: 0 .3rem; }}
 </style></head><body>
 <h1>{title}</h1>
 <p class="key"><span style="color:#767676">context</span> <span class="l" style="--w:.5">learned</span>

@@ -1,0 +1,206 @@
+"""`tunesmith data check`: what would happen if these data were trained on, told before a minute is spent.
+
+The decision: the balance sheet comes first, because it says whether everything that was read would be learned from;
+then each kind of finding with its first places, one message and what to do; then what the data look like.
+"""
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from tunesmith.data.checks import Finding
+    from tunesmith.run.check import Check
+
+CANNOT_START = 3
+PLACES = 3
+COLOURS = {"stop": "bold red", "warn": "yellow", "note": "cyan"}
+LEVELS = tuple(COLOURS)
+
+
+def check(
+    files: Annotated[list[str], typer.Argument(metavar="FILE... [key=value]...")],
+    model: Annotated[
+        str | None, typer.Option(metavar="RUN|MODEL", help="Whose tokens, template and context to check with.")
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Held-out data or a benchmark not to be trained on; may be given again."),
+    ] = None,
+    train_on: Annotated[
+        str | None, typer.Option(metavar="WHOM", help="Whose words are learned: assistant, last_assistant or all.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    html: Annotated[Path | None, typer.Option(metavar="PAGE", help="Write a page with pictures, too.")] = None,
+    strict: Annotated[bool, typer.Option(help="Let warnings stop, too.")] = False,
+) -> None:
+    """Check data as a run would meet them; exit code 3 where a run could not start.
+
+    Settings are those of a recipe (`method.kind=full`).
+    """
+    from tunesmith.run.check import check as check_files
+
+    settings = [word for word in files if "=" in word and not Path(word).exists()]
+    names = [word for word in files if word not in settings]
+    if not names:
+        raise typer.BadParameter("name a file to check.")
+    checked = check_files(
+        names, model=model, against=tuple(against or ()), train_on=train_on, settings=settings, tell=_progress
+    )
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    if as_json:
+        print(json.dumps(checked.as_dict(), ensure_ascii=False))
+    else:
+        _print(checked, strict=strict)
+    if html is not None:
+        from tunesmith.cli.check_page import page
+
+        html.write_text(page(checked, against=tuple(against or ())), encoding="utf-8")
+        print(f"page: {html}", file=sys.stderr)
+    if not checked.could_start(strict=strict):
+        raise typer.Exit(CANNOT_START)
+
+
+def _progress(count: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{count:,} examples", end="", file=sys.stderr, flush=True)
+
+
+def _print(checked: "Check", *, strict: bool) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for part in (*_balance(checked, strict=strict), *_findings(checked), *_shape(checked)):
+        console.print(part)
+
+
+def _rows(rows: Iterable[tuple[str, str]]) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for name, value in rows:
+        table.add_row(name, Text(value))
+    return table
+
+
+def _balance(checked: "Check", *, strict: bool) -> "Iterator[RenderableType]":
+    yield f"[bold]{len(checked.files)} file{'s' * (len(checked.files) > 1)}[/], format {checked.format}"
+    dropped = sum(checked.dropped.values())
+    why = ", ".join(f"{name} {count:,}" for name, count in checked.dropped.items())
+    yield _rows(
+        [
+            ("read", f"{checked.read:,} records"),
+            ("usable", f"{checked.usable:,} ({checked.examples:,} examples)"),
+            ("dropped", f"{dropped:,}{f': {why}' if why else ''}"),
+        ]
+    )
+    if checked.could_start(strict=strict):
+        yield "[green]A run could start.[/]\n"
+    else:
+        what = ", ".join(checked.stops) or "warnings (--strict)"
+        yield f"[bold red]A run could not start:[/] {what}.\n"
+
+
+def by_kind(findings: "Iterable[Finding]") -> "list[tuple[str, list[Finding]]]":
+    """The findings of each kind, the loudest kinds first, within a level the most frequent."""
+    kinds: defaultdict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        kinds[finding.name].append(finding)
+    return sorted(kinds.items(), key=lambda kind: (LEVELS.index(kind[1][0].level), -len(kind[1]), kind[0]))
+
+
+def _findings(checked: "Check") -> "Iterator[RenderableType]":
+    from rich.padding import Padding
+    from rich.text import Text
+
+    for name, found in by_kind(checked.findings):
+        level = found[0].level
+        yield f"[{COLOURS[level]}]{level}[/]  [bold]{name}[/]  {checked.totals[name]:,}"
+        told = Text()
+        for line in _told(found[:PLACES]):
+            told.append(f"{line}\n")
+        if checked.totals[name] > PLACES:
+            told.append(f"… and {checked.totals[name] - PLACES:,} more\n", style="dim")
+        told.append(f"→ {remedy(name, checked.files[0])}\n", style="green")
+        yield Padding(told, (0, 0, 0, 6))
+
+
+def _told(found: "list[Finding]") -> list[str]:
+    """A line for each finding; one for all if they say the same."""
+    if len({finding.message for finding in found}) > 1 or any(finding.line is None for finding in found):
+        return [str(finding) for finding in found]
+    places = ", ".join(f"{finding.file}:{finding.line}" for finding in found)
+    return [f"{places}: {found[0].message}"]
+
+
+def remedy(name: str, file: str) -> str:
+    """What to do about a kind of finding: a sentence, and a command where there is one."""
+    from tunesmith.data.selection import FIXES
+    from tunesmith.run.check import KINDS
+
+    kind = KINDS[name]
+    told = kind.remedy.replace("FILE", file)
+    if name in FIXES:
+        return f"{told} tunesmith data clean {file} --fix {name} --out cleaned.jsonl"
+    if kind.setting == "data.minimum":
+        return f"{told} tunesmith train {file} data.minimum=1"
+    return f"{told} Or go on without: tunesmith train {file} {kind.setting}=drop" if kind.setting else told
+
+
+def facts(checked: "Check") -> list[tuple[str, str]]:
+    """The shape of the data in words."""
+    tokens, survey = checked.tokens, checked.survey
+    if not tokens.total:
+        return []
+    borders, compared = checked.borders
+    points = ", ".join(f"{name} {length:,}" for name, length in tokens.percentiles.items())
+    learned = _share(tokens.supervised, tokens.total)
+    saved = _share(tokens.total - tokens.computed_per_epoch, tokens.total)
+    told = [
+        ("tokens", f"{tokens.total:,}, of which {tokens.supervised:,} ({learned}) learned"),
+        ("computed", f"{tokens.computed_per_epoch:,} an epoch with batches of {checked.batch_size}: "
+                     f"{saved} saved by shared beginnings"),
+        ("lengths", f"{points} tokens"),
+        ("languages", ", ".join(f"{name} {count:,}" for name, count in survey.languages.most_common(5))),
+    ]  # fmt: skip
+    if survey.classes:
+        (most, many), (least, few) = survey.classes.most_common()[0], survey.classes.most_common()[-1]
+        told.append(("classes", f"{len(survey.classes):,}, from {most!r} {many:,} to {least!r} {few:,}"))
+    elif survey.openings:
+        words, times = survey.openings.most_common(1)[0]
+        often = f"; {times:,} begin {words!r}" if times * 20 > survey.answers else ""
+        told.append(("answers", f"{survey.answers:,}, with {len(survey.openings):,} different openings{often}"))
+    if borders:
+        told.append(("borders", f"{borders:,} of {compared:,} compared would be other tokens in one piece"))
+    cost = checked.estimate
+    seconds, peak = cost.seconds_per_epoch, cost.peak_bytes / 2**30
+    told.append(("cost", f"about {duration(seconds)} an epoch and {peak:.1f} GiB ({checked.method}, {checked.model})"))
+    return told
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """A length of time in the unit that suits it."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _shape(checked: "Check") -> "Iterator[RenderableType]":
+    yield _rows(facts(checked))

@@ -1,0 +1,98 @@
+"""What an epoch will cost on this machine: seconds and bytes, before a model is loaded.
+
+The decision: few terms, each with a reason. Time is the arithmetic of the computed tokens (Kaplan et al., 2020, section
+2.1: a multiply-add for each weight forward, two backward, one of which LoRA spares where weights are frozen) over the
+speed of a matrix product that is measured here and now. Memory is weights, gradients, AdamW's two moments, and the
+activations of the largest micro-batch.
+"""
+
+import time
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tunesmith.models.fingerprint import weight_files
+from tunesmith.models.folder import tensor_shapes
+from tunesmith.models.settings import Lora, Method
+from tunesmith.run.resolve import Shapes
+
+PROCESS_BYTES = 550 * 2**20
+"""Python with torch and transformers loaded, before any weight."""
+ADAMW_BYTES = 12
+"""For each trained parameter: its gradient and two moments in float32."""
+REACHED = 0.7
+"""The share of a bare matrix product's speed that training reaches, beside norms, attention and the optimizer."""
+MEASURED_SECONDS = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The parameters of a model folder: all, those of its output matrix and of its tables, and LoRA's for each rank."""
+
+    parameters: int
+    output: int
+    embeddings: int
+    lora_per_rank: int
+
+    @classmethod
+    def of(cls, folder: Path, config: Any) -> "Weights":
+        """Counted from the headers of the folder's safetensors files, without reading a value."""
+        text = config.get_text_config()
+        output = int(text.vocab_size) * int(text.hidden_size)
+        shapes = [shape for file in weight_files(folder) for _, shape in tensor_shapes(file).values()]
+        matrices = [s for s in shapes if len(s) == 2 and int(text.vocab_size) not in s]
+        tables = sum(prod(s) for s in shapes if len(s) == 2 and int(text.vocab_size) in s)
+        return cls(sum(map(prod, shapes)), output, tables, sum(sum(shape) for shape in matrices))
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one epoch computes: tokens through the blocks, rows through the output matrix, the most tokens at once."""
+
+    tokens: int
+    rows: int
+    most_at_once: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Seconds of training for one epoch (validation and saving left out), and the most memory that the run holds."""
+
+    seconds_per_epoch: float
+    peak_bytes: int
+
+
+def estimate(work: Work, weights: Weights, shapes: Shapes, method: Method, *, width: int = 4) -> Estimate:
+    """The cost of an epoch by `method` (of a frozen run: as if all of it trained), with `width` bytes a number."""
+    products = 4 if isinstance(method, Lora) else 6
+    flops = products * ((weights.parameters - weights.embeddings) * work.tokens + weights.output * work.rows)
+    trained = weights.lora_per_rank * method.rank if isinstance(method, Lora) else weights.parameters
+    peak = PROCESS_BYTES + weights.parameters * width + trained * (ADAMW_BYTES + (4 if isinstance(method, Lora) else 0))
+    peak += shapes.bytes_per_token(width) * work.most_at_once
+    return Estimate(flops / (REACHED * product_speed(shapes, max(work.most_at_once, 1))), peak)
+
+
+def product_speed(shapes: Shapes, rows: int) -> float:
+    """Floating-point operations a second of a matrix product of the model's own shapes, measured for half a second."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    left = torch.ones(min(rows, 2048), shapes.hidden, device=device, dtype=dtype)
+    right = torch.ones(shapes.hidden, shapes.intermediate, device=device, dtype=dtype)
+    done, began = -1, 0.0
+    while done < 3 or time.perf_counter() - began < MEASURED_SECONDS:
+        # The first product warms up and does not count.
+        if done == -1:
+            _wait(left @ right, device)
+            began = time.perf_counter()
+        else:
+            _wait(left @ right, device)
+        done += 1
+    return 2.0 * done * left.shape[0] * right.numel() / (time.perf_counter() - began)
+
+
+def _wait(product: torch.Tensor, device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
