@@ -6,7 +6,7 @@ then each kind of finding with its first places, one message and what to do; the
 
 import json
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +24,13 @@ CANNOT_START = 3
 PLACES = 3
 COLOURS = {"stop": "bold red", "warn": "yellow", "note": "cyan"}
 LEVELS = tuple(COLOURS)
+COMMANDS = {
+    "duplicate": "tunesmith data dedup {file} --out deduplicated.jsonl",
+    "near-duplicate": "tunesmith data dedup {file} --near 0.8 --out deduplicated.jsonl",
+    "near-leak": "tunesmith data split {file} --by FIELD --out parts",
+    "imbalance": "tunesmith data balance {file} --out balanced.jsonl",
+}
+"""What answers a finding beside the fixes of `clean`."""
 
 
 def check(
@@ -98,7 +105,7 @@ def _rows(rows: Iterable[tuple[str, str]]) -> "Table":
 def _balance(checked: "Check", *, strict: bool) -> "Iterator[RenderableType]":
     yield f"[bold]{len(checked.files)} file{'s' * (len(checked.files) > 1)}[/], format {checked.format}"
     dropped = sum(checked.dropped.values())
-    why = ", ".join(f"{name} {count:,}" for name, count in checked.dropped.items())
+    why = ", ".join(f"{name} {count:,}" for name, count in Counter(checked.dropped).most_common())
     yield _rows(
         [
             ("read", f"{checked.read:,} records"),
@@ -128,35 +135,42 @@ def _findings(checked: "Check") -> "Iterator[RenderableType]":
     for name, found in by_kind(checked.findings):
         level = found[0].level
         yield f"[{COLOURS[level]}]{level}[/]  [bold]{name}[/]  {checked.totals[name]:,}"
-        told = Text()
-        for line in _told(found[:PLACES]):
-            told.append(f"{line}\n")
+        text = Text()
+        for line in told(found[:PLACES]):
+            text.append(f"{line}\n")
         if checked.totals[name] > PLACES:
-            told.append(f"… and {checked.totals[name] - PLACES:,} more\n", style="dim")
-        told.append(f"→ {remedy(name, checked.files[0])}\n", style="green")
-        yield Padding(told, (0, 0, 0, 6))
+            text.append(f"… and {checked.totals[name] - PLACES:,} more\n", style="dim")
+        sentence, command = remedy(name, checked.files[0])
+        text.append(f"→ {sentence}\n", style="green")
+        if command is not None:
+            text.append(f"  {command}\n", style="bold green")
+        yield Padding(text, (0, 0, 0, 6))
 
 
-def _told(found: "list[Finding]") -> list[str]:
-    """A line for each finding; one for all if they say the same."""
-    if len({finding.message for finding in found}) > 1 or any(finding.line is None for finding in found):
-        return [str(finding) for finding in found]
-    places = ", ".join(f"{finding.file}:{finding.line}" for finding in found)
-    return [f"{places}: {found[0].message}"]
+def told(found: "Iterable[Finding]") -> list[str]:
+    """A line for each message, behind all the places where it is true."""
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for finding in found:
+        where = finding.file if finding.line is None else f"{finding.file}:{finding.line}"
+        places[finding.message].append(where)
+    return [f"{', '.join(where)}: {message}" for message, where in places.items()]
 
 
-def remedy(name: str, file: str) -> str:
+def remedy(name: str, file: str) -> tuple[str, str | None]:
     """What to do about a kind of finding: a sentence, and a command where there is one."""
     from tunesmith.data.selection import FIXES
     from tunesmith.run.check import KINDS
 
     kind = KINDS[name]
-    told = kind.remedy.replace("FILE", file)
     if name in FIXES:
-        return f"{told} tunesmith data clean {file} --fix {name} --out cleaned.jsonl"
+        return kind.remedy, f"tunesmith data clean {file} --fix {name} --out cleaned.jsonl"
+    if name in COMMANDS:
+        return kind.remedy, COMMANDS[name].format(file=file)
     if kind.setting == "data.minimum":
-        return f"{told} tunesmith train {file} data.minimum=1"
-    return f"{told} Or go on without: tunesmith train {file} {kind.setting}=drop" if kind.setting else told
+        return kind.remedy, f"tunesmith train {file} data.minimum=1"
+    if kind.setting is not None:
+        return f"{kind.remedy} Or go on without such records:", f"tunesmith train {file} {kind.setting}=drop"
+    return kind.remedy, None
 
 
 def facts(checked: "Check") -> list[tuple[str, str]]:
@@ -168,7 +182,7 @@ def facts(checked: "Check") -> list[tuple[str, str]]:
     points = ", ".join(f"{name} {length:,}" for name, length in tokens.percentiles.items())
     learned = _share(tokens.supervised, tokens.total)
     saved = _share(tokens.total - tokens.computed_per_epoch, tokens.total)
-    told = [
+    rows = [
         ("tokens", f"{tokens.total:,}, of which {tokens.supervised:,} ({learned}) learned"),
         ("computed", f"{tokens.computed_per_epoch:,} an epoch with batches of {checked.batch_size}: "
                      f"{saved} saved by shared beginnings"),
@@ -177,17 +191,17 @@ def facts(checked: "Check") -> list[tuple[str, str]]:
     ]  # fmt: skip
     if survey.classes:
         (most, many), (least, few) = survey.classes.most_common()[0], survey.classes.most_common()[-1]
-        told.append(("classes", f"{len(survey.classes):,}, from {most!r} {many:,} to {least!r} {few:,}"))
+        rows.append(("classes", f"{len(survey.classes):,}, from {most!r} {many:,} to {least!r} {few:,}"))
     elif survey.openings:
         words, times = survey.openings.most_common(1)[0]
         often = f"; {times:,} begin {words!r}" if times * 20 > survey.answers else ""
-        told.append(("answers", f"{survey.answers:,}, with {len(survey.openings):,} different openings{often}"))
+        rows.append(("answers", f"{survey.answers:,}, with {len(survey.openings):,} different openings{often}"))
     if borders:
-        told.append(("borders", f"{borders:,} of {compared:,} compared would be other tokens in one piece"))
+        rows.append(("borders", f"{borders:,} of {compared:,} compared would be other tokens in one piece"))
     cost = checked.estimate
     seconds, peak = cost.seconds_per_epoch, cost.peak_bytes / 2**30
-    told.append(("cost", f"about {duration(seconds)} an epoch and {peak:.1f} GiB ({checked.method}, {checked.model})"))
-    return told
+    rows.append(("cost", f"about {duration(seconds)} an epoch and {peak:.1f} GiB ({checked.method}, {checked.model})"))
+    return rows
 
 
 def _share(part: int, whole: int) -> str:

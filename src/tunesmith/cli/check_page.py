@@ -6,10 +6,12 @@ do the data look like, and what exactly would be learned. Pictures are SVG in th
 
 import difflib
 import html
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from tunesmith.cli.check import by_kind, facts, remedy
+from tunesmith.cli.check import by_kind, facts, remedy, told
 from tunesmith.data.checks import Finding
 from tunesmith.data.example import Example, Origin, Passage
 from tunesmith.data.reading import Balance, stream_examples
@@ -52,7 +54,7 @@ def _balance(checked: Check) -> Iterator[str]:
         yield f"<div><b>{number:,}</b> {what}</div>"
     yield "</div>"
     if checked.dropped:
-        yield _bars_of_names({name: count for name, count in checked.dropped.items() if count}, "Why records drop out")
+        yield _bars_of_names(dict(Counter(checked.dropped).most_common()), "Why records drop out")
     yield "<dl>"
     for name, value in facts(checked):
         yield f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
@@ -67,8 +69,10 @@ def _findings(checked: Check) -> Iterator[str]:
         level, total = found[0].level, checked.totals[name]
         yield f'<details{" open" if level == "stop" else ""}><summary><span class="level {level}">{level}</span> '
         yield f"<b>{html.escape(name)}</b> {total:,}</summary>"
-        yield f"<p>{html.escape(remedy(name, checked.files[0]))}</p><ul>"
-        yield from (f"<li>{html.escape(str(finding))}</li>" for finding in found[:PLACES])
+        sentence, command = remedy(name, checked.files[0])
+        typed = f"<br><code>{html.escape(command)}</code>" if command else ""
+        yield f"<p>{html.escape(sentence)}{typed}</p><ul>"
+        yield from (f"<li>{html.escape(line)}</li>" for line in told(found[:PLACES]))
         if total > PLACES:
             yield f"<li>… and {total - PLACES:,} more</li>"
         yield "</ul></details>"
@@ -82,8 +86,7 @@ def _pictures(checked: Check) -> Iterator[str]:
         yield _histogram(*_binned(checked.lengths, checked.tokens.percentiles["p99"]), "Tokens of an example")
     for counts, title in ((survey.prompt_words, "Words of a prompt"), (survey.answer_words, "Words of an answer")):
         if counts:
-            buckets = sorted(counts)
-            yield _histogram([counts[b] for b in buckets], [f"{b:,} or more" for b in buckets], title)
+            yield _histogram(*_doubling(counts), title)
     yield "</div>"
     if survey.classes:
         yield _bars_of_names(dict(survey.classes.most_common(20)), f"Classes ({len(survey.classes):,} in all)")
@@ -104,18 +107,25 @@ def _binned(lengths: Mapping[int, int], last: int) -> tuple[list[int], list[str]
     return bins, names
 
 
+def _doubling(counts: Mapping[int, int]) -> tuple[list[int], list[str]]:
+    """Counts in bins that double, from the shortest to the longest that occurs."""
+    starts = [0, *(1 << i for i in range(max(counts).bit_length()))]
+    starts = [start for start in starts if start >= min(counts)]
+    names = [f"{start:,}" if start < 2 else f"{start:,} to {2 * start - 1:,}" for start in starts]
+    return [counts.get(start, 0) for start in starts], names
+
+
 def _histogram(counts: Sequence[int], names: Sequence[str], title: str) -> str:
     step, most = 600 / len(counts), max(counts)
     bars = []
     for i, (count, name) in enumerate(zip(counts, names, strict=True)):
         height = TALLEST * count / most
-        place = f'x="{i * step:.1f}" y="{TALLEST - height + 10:.1f}" width="{step * 0.9:.1f}" height="{height:.1f}"'
+        place = f'x="{i * step:.1f}" y="{TALLEST - height:.1f}" width="{step * 0.9:.1f}" height="{height:.1f}"'
         bars.append(f"<rect {place}><title>{name}: {count:,}</title></rect>")
     first, last = html.escape(names[0]), html.escape(names[-1])
-    axis = f'<text x="0" y="150">{first}</text><text x="600" y="150" text-anchor="end">{last}</text>'
-    axis += f'<text x="600" y="10" text-anchor="end">{most:,} at most</text>'
-    picture = f'<svg viewBox="0 0 600 158" role="img" aria-label="{title}">{"".join(bars)}{axis}</svg>'
-    return f"<figure><figcaption>{title}</figcaption>{picture}</figure>"
+    axis = f'<text x="0" y="142">{first}</text><text x="600" y="142" text-anchor="end">{last}</text>'
+    picture = f'<svg viewBox="0 0 600 148" role="img" aria-label="{title}">{"".join(bars)}{axis}</svg>'
+    return f"<figure><figcaption>{title} <small>tallest bar: {most:,}</small></figcaption>{picture}</figure>"
 
 
 def _bars_of_names(counts: Mapping[str, int], title: str) -> str:
@@ -163,14 +173,15 @@ def _spoken(item: Example | Passage) -> str:
 
 def _marked(left: str, right: str) -> tuple[str, str]:
     """Both texts as HTML, with the words marked that differ."""
-    sides = [text.split(" ") for text in (left, right)]
+    sides = [re.findall(r"\s*\S+", text) for text in (left, right)]
+    same = difflib.SequenceMatcher(None, left.split(), right.split(), autojunk=False)
     written: tuple[list[str], list[str]] = ([], [])
-    for kind, a, b, c, d in difflib.SequenceMatcher(None, sides[0], sides[1], autojunk=False).get_opcodes():
+    for kind, a, b, c, d in same.get_opcodes():
         for words, out in ((sides[0][a:b], written[0]), (sides[1][c:d], written[1])):
-            text = html.escape(" ".join(words))
+            text = html.escape("".join(words))
             if text:
                 out.append(text if kind == "equal" else f"<mark>{text}</mark>")
-    return " ".join(written[0]), " ".join(written[1])
+    return "".join(written[0]), "".join(written[1])
 
 
 _PAGE = """<!doctype html>
@@ -190,6 +201,7 @@ h4, article h2 {{ color: var(--soft); font-weight: 500; }}
 dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem; }}
 dt {{ color: var(--soft); }} dd {{ margin: 0; overflow-wrap: anywhere; }}
 details {{ border-top: 1px solid var(--line); padding: .4rem 0; }} summary {{ cursor: pointer; }}
+code {{ font-size: .9rem; overflow-wrap: anywhere; }} small {{ color: var(--soft); font-weight: 400; }}
 li {{ overflow-wrap: anywhere; }} details p {{ margin: .4rem 0; overflow-wrap: anywhere; }}
 .level {{ display: inline-block; min-width: 3rem; text-align: center; border-radius: .3rem; font-size: .85rem; }}
 .stop {{ background: light-dark(#b3261e, #f2b8b5); color: light-dark(#fff, #3a0a08); }}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunesmith.cli import reshape
 from tunesmith.cli.check import check
 from tunesmith.cli.weights import weights_folder
 
@@ -31,6 +32,7 @@ def group() -> None:
 
 
 app.command("check")(check)
+reshape.add_to(app)
 
 
 @app.command()

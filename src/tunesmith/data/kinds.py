@@ -107,14 +107,14 @@ RECORDS: dict[str, Kind] = {
 }
 
 SETS: dict[str, Kind] = {
-    "duplicate": _warn("The example stands twice.", "Remove one: tunesmith data dedup FILE."),
-    "near-duplicate": _warn("The example is nearly an earlier one.", "Compare them: tunesmith data dedup FILE --near."),
+    "duplicate": _warn("The example stands twice.", "Remove one."),
+    "near-duplicate": _warn("The example is nearly an earlier one.", "Compare them."),
     "conflicting-answers": _warn("One prompt has two different answers.", "Decide which is right."),
     "leak": _warn("A held-out prompt is also trained, so its score means little.", "Remove it from one of the two."),
-    "near-leak": _warn("A held-out prompt is nearly one that is trained.", "Split by groups: tunesmith data split."),
+    "near-leak": _warn("A held-out prompt is nearly one that is trained.", "Split by groups."),
     "contamination": _warn("An example holds an item of a benchmark.", "Remove it, or do not report the benchmark."),
     "too-few": _stop("There are fewer examples than a run starts with.", "Add some, or lower the minimum.", MINIMUM),
-    "imbalance": _warn("One answer is far more frequent than others.", "Balance it: tunesmith data balance FILE."),
+    "imbalance": _warn("One answer is far more frequent than others.", "Balance it."),
     "rare-label": _note("A class has fewer than five examples.", "Add some, or expect it to be missed."),
     "refusal": _note("The answer refuses or speaks as an AI.", "Remove it unless the model should do the same."),
     "unfilled-placeholder": _warn("An answer holds a gap to be filled ({{name}}, [NAME]).", "Fill the gap."),

@@ -44,23 +44,28 @@ class Reading:
     sha256: str
     totals: Mapping[str, int]
 
-    def refuse(self, *, on_bad_record: Answer = "stop", on_no_target: Answer = "stop") -> None:
+    def refuse(
+        self, *, on_bad_record: Answer = "stop", on_no_target: Answer = "stop", way_out: str | None = None
+    ) -> None:
         """Return only if nothing that was found stops a run under these settings.
+
+        `way_out` is what drops such records instead of stopping, where it is not the settings of a run.
 
         Raises:
             DataError: lists the first findings that do, their number and the setting that drops such records.
         """
         found = stopping(self.findings, on_bad_record=on_bad_record, on_no_target=on_no_target)
         if found:
-            raise DataError(_refusal(found, sum(self.totals[name] for name in {f.name for f in found}), self.read))
+            total = sum(self.totals[name] for name in {f.name for f in found})
+            raise DataError(f"{total} findings in {self.read} records stop the run:\n{_refusal(found, total, way_out)}")
 
 
-def _refusal(found: Sequence[Finding], total: int, read: int) -> str:
+def _refusal(found: Sequence[Finding], total: int, way_out: str | None) -> str:
     shown = "\n".join(f"  {f}" for f in found[:10])
     more = f"\n  … and {total - 10} more" if total > 10 else ""
     settings = sorted({setting for f in found if (setting := KINDS[f.name].setting)})
-    drop = f", or go on without them: {' '.join(f'{s}=drop' for s in settings)}" if settings else ""
-    return f"{total} findings in {read} records stop the run:\n{shown}{more}\nCorrect them{drop}."
+    drop = f", or go on without them: {way_out or ' '.join(f'{s}=drop' for s in settings)}" if settings else ""
+    return f"{shown}{more}\nCorrect them{drop}."
 
 
 @dataclass(slots=True)

@@ -133,7 +133,7 @@ def check(
     found = inspect(
         files[0] if len(files) == 1 else tuple(files),
         options=_reading(loaded.recipe.data),
-        against={Path(name).stem: name for name in against},
+        against={name: name for name in against},
         watch=counting.watch,
     )
     counting.close()
