@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fast gates format reference clean
+.PHONY: help setup demo test fast torture gates format reference clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -33,6 +33,9 @@ test: $(READY)  ## Run every test, the journeys with a real model included
 
 fast: $(READY)  ## Run the tests that need no real model
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not journey"
+
+torture: $(READY)  ## Kill runs at random moments, 200 times, and compare what comes out
+	$(BIN)/python tests/torture.py
 
 gates: $(READY)  ## Check format, lint, types, floors and dead code
 	$(BIN)/ruff format --check .

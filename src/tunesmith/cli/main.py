@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from tunesmith.cli import chat, data, evaluate, export, generate, models, recipe, selftest, train
+from tunesmith.cli import chat, compare, data, evaluate, export, generate, models, recipe, selftest, train
 from tunesmith.errors import TunesmithError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)
 app.command("export")(export.export)

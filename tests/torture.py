@@ -1,0 +1,124 @@
+"""Kill real runs at random moments, resume them, and compare what comes out with a run that nobody killed.
+
+    make torture                                   200 kills, at most 20 minutes
+    python tests/torture.py --kills 20 --seed 3
+
+Every run is the whole way through `tunesmith.train` on a small model, in a child process that is killed with SIGKILL
+after a random time and started again with `resume="auto"` until it ends. Its weights and its journal (apart from times)
+must then be those of the reference, byte for byte. The libraries are loaded once and children are forked, so that most
+kills fall into training and saving rather than into imports.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # a forked child cannot use the thread pool of its parent
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tiny_model import chat_file, tiny_model
+
+from tunesmith.models.fingerprint import weights_sha256
+from tunesmith.recipe import load_recipe
+from tunesmith.run.train import train
+
+METHODS = {
+    "full": ["method.kind=full"],
+    "frozen": ["method.kind=frozen", "method.layers=1"],
+    "lora": ["method.rank=4", "method.dropout=0.1"],
+    "small micro-batches": ["method.kind=full", "training.micro_batch_tokens=80"],
+}
+SETTINGS = (
+    "data.test=0", "training.batch_size=4", "training.steps=24", "training.validation.every=3", "checkpoints.every=2",
+    "checkpoints.keep=2",
+)  # fmt: skip
+
+
+def start(arguments: Sequence[str]) -> int:
+    """A child that trains (or goes on) and ends with 0 when it has finished; its process id."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        train(load_recipe(None, arguments), resume="auto", say=lambda text: None)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def outcome(run: Path) -> tuple[str, str, list[dict[str, object]]]:
+    """What must be the same: the last and the best weights, and the journal without its times."""
+    journal = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    for entry in journal:
+        del entry["seconds"]
+    return weights_sha256(run / "final"), weights_sha256(run / "best"), journal
+
+
+def finish(arguments: Sequence[str]) -> float:
+    """Let a run end undisturbed; the seconds that it took."""
+    began = time.monotonic()
+    _, status = os.waitpid(start(arguments), 0)
+    assert status == 0, "a run that nobody killed failed"
+    return time.monotonic() - began
+
+
+def killed_until_done(arguments: Sequence[str], most: float, dice: random.Random, left: int) -> int:
+    """Start a run again and again, killing it up to `left` times, until it ends; how often it was killed."""
+    kills = 0
+    while True:
+        child = start(arguments)
+        if kills < left:
+            time.sleep(dice.uniform(0, most))
+            os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        if status == 0:
+            return kills
+        assert os.WIFSIGNALED(status), "a resumed run failed by itself"
+        kills += 1
+
+
+def main() -> int:
+    """Torture; 0 when every run came out as the reference did."""
+    words = argparse.ArgumentParser(description="Kill runs at random moments and compare what comes out.")
+    words.add_argument("--kills", type=int, default=200)
+    words.add_argument("--seconds", type=float, default=1200.0)
+    words.add_argument("--seed", type=int, default=0)
+    asked = words.parse_args()
+    dice = random.Random(asked.seed)
+    began = time.monotonic()
+    kills = runs = wrong = 0
+    with tempfile.TemporaryDirectory(prefix="tunesmith-torture-") as name:
+        place = Path(name)
+        model, data = tiny_model(place / "model"), chat_file(place / "train.jsonl")
+        held_out = chat_file(place / "validation.jsonl", count=6, start=100)
+        files = [f"model={model}", f"data.train={data}", f"data.validation={held_out}", *SETTINGS]
+        expected, took = {}, {}
+        for method, settings in METHODS.items():
+            run = place / f"reference {method}"
+            took[method] = finish([*files, *settings, f"run={run}"])
+            expected[method] = outcome(run)
+        while kills < asked.kills and time.monotonic() - began < asked.seconds:
+            method = list(METHODS)[runs % len(METHODS)]
+            run = place / f"run {runs}"
+            arguments = [*files, *METHODS[method], f"run={run}"]
+            kills += killed_until_done(arguments, took[method], dice, min(12, asked.kills - kills))
+            runs += 1
+            if outcome(run) != expected[method]:
+                wrong += 1
+                print(f"WRONG after kills: {method} (seed {asked.seed}, run {runs})")
+    print(f"{kills} kills in {runs} runs, {runs - wrong} of {runs} came out as if nobody had killed them")
+    return 1 if wrong or kills < asked.kills else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
