@@ -50,6 +50,7 @@ format: $(READY)  ## Write every file in the one format
 
 reference: $(READY)  ## Write the pages that are made from the code
 	$(BIN)/python -m tunesmith recipe schema --markdown > docs/settings.md
+	$(BIN)/python -m tunesmith data findings > docs/findings.md
 
 clean:  ## Remove the virtual environment and the caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache

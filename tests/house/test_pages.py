@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from tunesmith.cli.main import app
 from tunesmith.recipe.reference import reference_page
+from tunesmith.tokens.findings import EXAMPLES, KINDS, findings_page
 
 COMMAND = re.compile(r"^(?:#|\$)?\s*(?:\S*python3?\s+-m\s+)?tunesmith\s+(.*)$")
 INLINE = re.compile(r"`(tunesmith [^`]+)`")
@@ -70,6 +71,11 @@ def test_every_link_between_pages_leads_somewhere() -> None:
 
 def test_the_reference_of_settings_is_what_the_code_says() -> None:
     assert (ROOT / "docs/settings.md").read_text(encoding="utf-8") == reference_page(), "run `make reference`"
+
+
+def test_the_page_of_findings_is_what_the_code_says() -> None:
+    assert set(EXAMPLES) == set(KINDS)
+    assert (ROOT / "docs/findings.md").read_text(encoding="utf-8") == findings_page(), "run `make reference`"
 
 
 def test_every_module_that_the_design_names_exists() -> None:

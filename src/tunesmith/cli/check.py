@@ -159,7 +159,7 @@ def told(found: "Iterable[Finding]") -> list[str]:
 def remedy(name: str, file: str) -> tuple[str, str | None]:
     """What to do about a kind of finding: a sentence, and a command where there is one."""
     from tunesmith.data.selection import FIXES
-    from tunesmith.run.check import KINDS
+    from tunesmith.tokens.findings import KINDS
 
     kind = KINDS[name]
     if name in FIXES:

@@ -36,6 +36,14 @@ reshape.add_to(app)
 
 
 @app.command()
+def findings() -> None:
+    """Print the page of everything that a check can find, with an example and the remedy."""
+    from tunesmith.tokens.findings import findings_page
+
+    print(findings_page(), end="")
+
+
+@app.command()
 def show(
     file: Annotated[str, typer.Argument(metavar="FILE")],
     model: Annotated[str, typer.Option(metavar="RUN|MODEL", help="Whose tokens and template to use.")] = DEFAULT_MODEL,

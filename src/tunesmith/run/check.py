@@ -13,8 +13,6 @@ from transformers import AutoConfig
 
 from tunesmith.data.checks import Finding, find_in_file
 from tunesmith.data.inspection import Inspection, inspect
-from tunesmith.data.kinds import KINDS as DATA_KINDS
-from tunesmith.data.kinds import Kind
 from tunesmith.data.settings import DataSettings
 from tunesmith.data.survey import Survey
 from tunesmith.models.context import context_length
@@ -27,13 +25,11 @@ from tunesmith.run.estimate import Estimate, Weights, Work, estimate
 from tunesmith.run.folder import is_started, weights_of
 from tunesmith.run.resolve import Shapes, resolve
 from tunesmith.tokens.builtin import BUILT_IN, missing_control_tokens
-from tunesmith.tokens.checks import KINDS as TOKEN_KINDS
 from tunesmith.tokens.encode import Encoder
+from tunesmith.tokens.findings import KINDS
 from tunesmith.tokens.show import Shown, shown
 from tunesmith.tokens.tokenizer import Tokenizer
 
-KINDS: Mapping[str, Kind] = {**DATA_KINDS, **TOKEN_KINDS}
-"""Every finding that a check can give."""
 SAMPLES = 6
 
 
