@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tunesmith.data.checks import Finding
+from tunesmith.data.duplicates import leaked
 from tunesmith.data.example import Example, Passage
 from tunesmith.data.reading import Reading, read_examples
 from tunesmith.data.settings import DataSettings
@@ -24,7 +26,13 @@ CHUNK = 256
 
 @dataclass(frozen=True, slots=True)
 class Sets:
-    """The encoded sets of a run. `read` = their sizes (before passages were cut into windows) + Σ `dropped`."""
+    """The encoded sets of a run.
+
+    Each of the `read` records is in a set or counted in `dropped`: `read` = the sizes (before passages were cut into
+    windows) + Σ `dropped`. Message trees alone differ: there many records make one example, or one makes many, and
+    `dropped` counts records that gave none and examples that cannot be trained. `leaks` are held-out examples that
+    stand in the training data, where validation or test came as files of their own.
+    """
 
     train: tuple[EncodedExample, ...]
     validation: tuple[EncodedExample, ...]
@@ -36,6 +44,7 @@ class Sets:
     format: str
     sha256: Mapping[str, str]
     findings: Mapping[str, int]
+    leaks: tuple[Finding, ...] = ()
 
     @property
     def longest(self) -> int:
@@ -54,6 +63,7 @@ def read_sets(data: DataSettings, encoder: Encoder, *, context: int, split_turns
     shares, files = _shares(data)
     parts = split(reading.examples, validation=shares["validation"], test=shares["test"])
     given = {name: books.read(f"data.{name}", file).examples for name, file in files.items()}
+    leaks = [leak for examples in given.values() for leak in leaked(parts.train, examples)]
     raw = Split(parts.train, given.get("validation", parts.validation), given.get("test", parts.test))
     train, validation = books.encode(raw.train), books.encode(raw.validation)
     kept_test: list[Example | Passage] = []
@@ -68,7 +78,7 @@ def read_sets(data: DataSettings, encoder: Encoder, *, context: int, split_turns
         raise DataError(f"{_named(data.train)}: no example is left to train on.")
     return Sets(
         train, validation, test, tuple(kept_test), books.total, dict(books.dropped), reading.format, books.sha256,
-        dict(books.findings),
+        dict(books.findings), tuple(leaks),
     )  # fmt: skip
 
 

@@ -4,12 +4,13 @@ The decision: nothing is written before all of it has succeeded, so bad input le
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from tunesmith.data.checks import Finding
 from tunesmith.data.files import find_files
 from tunesmith.errors import RecipeError, UsageError
 from tunesmith.models.context import context_length, read_config
@@ -22,7 +23,7 @@ from tunesmith.models.sources import resolve as resolve_source
 from tunesmith.models.vocabulary import with_tokens
 from tunesmith.recipe import Loaded, Recipe
 from tunesmith.recipe.paths import data_files
-from tunesmith.run.examples import Sets, read_sets
+from tunesmith.run.examples import SHOWN, Sets, read_sets
 from tunesmith.run.resolve import Shapes, dangers, resolve
 from tunesmith.tokens.builtin import BUILT_IN, missing_control_tokens, template_text, with_control_tokens
 from tunesmith.tokens.encode import Encoder
@@ -92,6 +93,8 @@ def prepare(loaded: Loaded, say: Say) -> Prepared:
     split_turns = supervision.rewritten_turns == "split"
     sets = read_sets(loaded.recipe.data, encoder, context=context_length(config), split_turns=split_turns)
     say(_balance(sets))
+    if sets.leaks:
+        say(_leak_warning(sets.leaks))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = resolve(
         loaded,
@@ -160,6 +163,14 @@ def _balance(sets: Sets) -> str:
     dropped = "".join(f", {count:,} dropped ({name})" for name, count in sets.dropped.items())
     parts = f"{len(sets.train):,} train, {len(sets.validation):,} validation, {len(sets.test):,} test"
     return f"data: {sets.format}; {sets.read:,} records read: {parts}{dropped}"
+
+
+def _leak_warning(leaks: Sequence[Finding]) -> str:
+    first = "".join(f"\n  {leak}" for leak in leaks[:SHOWN])
+    more = f"\n  … and {len(leaks) - SHOWN} more" if len(leaks) > SHOWN else ""
+    same = sum(leak.name == "leak" for leak in leaks)
+    what = f"{len(leaks)} held-out prompts stand in the training data ({same} as they are, {len(leaks) - same} nearly)"
+    return f"warning: {what}, so what is measured on them means little:{first}{more}"
 
 
 def _value(recipe: Recipe, name: str) -> Any:
