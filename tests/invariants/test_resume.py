@@ -157,3 +157,17 @@ def test_another_seed_gives_another_order(model: Path, data: tuple[Path, Path], 
         train(load_recipe(None, arguments(model, data, run, f"seed={seed}")), say=quiet)
         losses.append([entry["loss"] for entry in contents(run)["journal"]])
     assert losses[0] != losses[1]
+
+
+def test_a_finished_run_can_grow_and_says_what_that_does_to_the_schedule(
+    model: Path, data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run, said = tmp_path / "run", list[str]()
+    train(load_recipe(None, arguments(model, data, run)), say=quiet)
+    assert resume(run, longer=[f"training.steps={STEPS + 4}"], say=said.append).report["steps"] == STEPS + 4
+    assert any("the learning rate follows the longer schedule" in line for line in said)
+    assert [entry["step"] for entry in contents(run)["journal"]] == list(range(1, STEPS + 5))
+    with pytest.raises(UsageError, match="only grow"):
+        resume(run, longer=["training.steps=3"], say=quiet)
+    with pytest.raises(UsageError, match="keeps its settings"):
+        resume(run, longer=["training.learning_rate=1"], say=quiet)

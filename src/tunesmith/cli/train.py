@@ -27,11 +27,12 @@ def train(
     (`training.epochs=3`); `tunesmith recipe schema` lists them.
     """
     if resume is not None and resume != AUTO:
-        if source is not None:
-            raise UsageError("--resume RUN continues with the run's own recipe. Leave recipe and settings out.")
+        longer = [*([source] if source is not None else []), *(overrides or ())]
+        if any("=" not in word for word in longer):
+            raise UsageError("--resume RUN continues with the run's own recipe. Leave the recipe out.")
         from tunesmith.run.train import resume as resume_run
 
-        print(resume_run(Path(resume), accept or ()).folder)
+        print(resume_run(Path(resume), accept or (), longer=longer).folder)
         return
     if source is None:
         raise UsageError("nothing to train on. Name a recipe or a data file: `tunesmith train examples.jsonl`.")

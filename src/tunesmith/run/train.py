@@ -32,9 +32,13 @@ from tunesmith.training.checkpoint import lock
 from tunesmith.training.journal import read as read_journal
 from tunesmith.training.loop import Hooks, Outcome, Plan, fit
 from tunesmith.training.progress import Progress
+from tunesmith.training.schedule import learning_rate
+from tunesmith.training.settings import TrainingSettings
 from tunesmith.training.step import Pass, measure
 
 IDENTITY = "identity.json"
+LENGTHS = ("training.epochs", "training.steps")
+"""The settings that a continued run may raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ def train(loaded: Loaded, *, resume: Literal["never", "auto"] = "never", say: Sa
         if recipe.run is None:
             raise UsageError("--resume auto needs a run folder that is the same every time. Name one: run=runs/NAME")
         if places.is_started(Path(recipe.run)):
-            return _go_on(Path(recipe.run), (), say)
+            return _go_on(Path(recipe.run), (), (), say)
     folder = places.new_folder(recipe)
     talk = _Talk(say)
     prepared = prepare(loaded, talk)
@@ -68,25 +72,64 @@ def train(loaded: Loaded, *, resume: Literal["never", "auto"] = "never", say: Sa
         return _train(prepared, ready, folder, talk)
 
 
-def resume(folder: Path, accept: Sequence[str] = (), *, say: Say | None = None) -> RunResult:
+def resume(
+    folder: Path, accept: Sequence[str] = (), *, longer: Sequence[str] = (), say: Say | None = None
+) -> RunResult:
     """Go on with a run from its newest checkpoint; a finished one is only reported.
 
     Raises:
         CheckpointError: it no longer is the same run (the message lists what changed; `accept` names what may differ),
             or no checkpoint of it is whole.
+        UsageError: `longer` (`training.steps=…`, `training.epochs=…`) asks for something else or for less.
     """
-    return _go_on(folder, accept, say)
+    return _go_on(folder, accept, longer, say)
 
 
-def _go_on(folder: Path, accept: Sequence[str], say: Say | None) -> RunResult:
+def _go_on(folder: Path, accept: Sequence[str], longer: Sequence[str], say: Say | None) -> RunResult:
     if not places.is_started(folder):
         raise UsageError(f"{folder}: there is no run in this folder. Start one: `tunesmith train RECIPE run={folder}`.")
     with lock(folder):
         places.heal(folder)
         talk = _Talk(say)
-        prepared = prepare(load_recipe(str(folder / places.RECIPE)), talk)
+        before = load_recipe(str(folder / places.RECIPE))
+        prepared = prepare(_lengthened(before, folder, longer), talk)
         _prove_same(folder, prepared, frozenset(accept))
+        if longer:
+            talk(_change_of_schedule(before.recipe.training, prepared.recipe.training))
+            durable.write_text(folder / places.RECIPE, _recipe_text(prepared, folder))
         return _train(prepared, make_ready(prepared, talk), folder, talk)
+
+
+def _lengthened(before: Loaded, folder: Path, longer: Sequence[str]) -> Loaded:
+    """The run's recipe with more epochs or steps; anything else would make it another run."""
+    other = [change for change in longer if change.partition("=")[0] not in LENGTHS]
+    if other:
+        raise UsageError(
+            f"{other[0]}: a run that is continued keeps its settings; only {' and '.join(LENGTHS)} may grow. "
+            f"For another setting start a new run."
+        )
+    if not longer:
+        return before
+    # Epochs count only where no steps are said, and the resolved recipe says them.
+    cleared = [] if any(change.startswith("training.steps=") for change in longer) else ["training.steps=null"]
+    after = load_recipe(str(folder / places.RECIPE), [*cleared, *longer])
+    steps = after.recipe.training.steps
+    if steps is not None and steps < (before.recipe.training.steps or 0):
+        raise UsageError(
+            f"training.steps={steps}: the run has {before.recipe.training.steps} already; it can only grow."
+        )
+    return after
+
+
+def _change_of_schedule(before: TrainingSettings, after: TrainingSettings) -> str:
+    """What a longer run does to the learning rate, in a sentence."""
+    old, new = before.steps or 0, after.steps or 0
+    last = old - 1
+    was, becomes = (learning_rate(settings, last, total) for settings, total in ((before, old), (after, new)))
+    return (
+        f"{new} steps instead of {old}: from here the learning rate follows the longer schedule; "
+        f"at step {old} that is {becomes:.2e}, where it was {was:.2e}."
+    )
 
 
 def _train(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> RunResult:
