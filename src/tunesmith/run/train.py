@@ -170,6 +170,8 @@ def _train(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> Run
         durable.write_json(folder / places.REPORT, report)
         journal = read_journal(folder / places.METRICS)
         curves.picture(journal, folder / "loss.png")
+        if sys.stderr.isatty():
+            progress.say(curves.drawing(journal))
         progress.say(_closing(outcome, report, folder))
     return RunResult(folder, report)
 
@@ -304,6 +306,8 @@ def _closing(outcome: Outcome, report: Mapping[str, Any], folder: Path) -> str:
     loss = report["validation_loss"]
     if loss["best"] is not None:
         lines.append(f"validation loss {loss['before']:.4f} before, {loss['best']:.4f} at step {report['best_step']}")
+        if loss["best"] >= loss["before"]:
+            lines.append("warning: the model is no better on the validation data than before; lower the learning rate.")
     lines.append(f"{report['tokens']:,} tokens in the data, {report['computed_tokens']:,} computed")
     lines.append(f"go on: tunesmith chat {folder}")
     return "\n".join(lines)
