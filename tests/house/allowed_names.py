@@ -30,31 +30,18 @@ _.list_models
 _.import_configuration
 _.settings_of_every_command
 
+# Choices of an option.
+_.balanced
+_.under
+
 # Part of a value or room that is tested and offered; its caller in the house is still to be built.
 _.CHECKPOINTS
-_.border_differs
-_.check
-_.clean
-_.compare
 _.data_tokens
-_.dedup
-_.diverse
-_.encode_split
-_.field_values
-_.inspect
-_.leaked
 _.likeliest
 _.lowest_trained_layer
-_.mix
 _.read_records
-_.refusals
 _.repeated
-_.rewritten_turns
 _.save_model
 _.special_ids
-_.survey
-_.tempered
 _.too_long
-_.usable
 _.vocabulary_size
-_.write_examples

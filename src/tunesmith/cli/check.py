@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
     from rich.table import Table
 
     from tunesmith.data.checks import Finding
@@ -102,7 +101,7 @@ def _rows(rows: Iterable[tuple[str, str]]) -> "Table":
     return table
 
 
-def _balance(checked: "Check", *, strict: bool) -> "Iterator[RenderableType]":
+def _balance(checked: "Check", *, strict: bool) -> Iterator[object]:
     yield f"[bold]{len(checked.files)} file{'s' * (len(checked.files) > 1)}[/], format {checked.format}"
     dropped = sum(checked.dropped.values())
     why = ", ".join(f"{name} {count:,}" for name, count in Counter(checked.dropped).most_common())
@@ -128,7 +127,7 @@ def by_kind(findings: "Iterable[Finding]") -> "list[tuple[str, list[Finding]]]":
     return sorted(kinds.items(), key=lambda kind: (LEVELS.index(kind[1][0].level), -len(kind[1]), kind[0]))
 
 
-def _findings(checked: "Check") -> "Iterator[RenderableType]":
+def _findings(checked: "Check") -> Iterator[object]:
     from rich.padding import Padding
     from rich.text import Text
 
@@ -196,6 +195,8 @@ def facts(checked: "Check") -> list[tuple[str, str]]:
         words, times = survey.openings.most_common(1)[0]
         often = f"; {times:,} begin {words!r}" if times * 20 > survey.answers else ""
         rows.append(("answers", f"{survey.answers:,}, with {len(survey.openings):,} different openings{often}"))
+    if survey.refusals:
+        rows.append(("refusals", f"{survey.refusals:,} of {survey.answers:,} answers"))
     if borders:
         rows.append(("borders", f"{borders:,} of {compared:,} compared would be other tokens in one piece"))
     cost = checked.estimate
@@ -216,5 +217,5 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _shape(checked: "Check") -> "Iterator[RenderableType]":
+def _shape(checked: "Check") -> Iterator[object]:
     yield _rows(facts(checked))

@@ -10,13 +10,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from tunesmith.cli.check import by_kind, facts, remedy, told
 from tunesmith.data.checks import Finding
 from tunesmith.data.example import Example, Origin, Passage
 from tunesmith.data.reading import Balance, stream_examples
-from tunesmith.run.check import Check
 from tunesmith.tokens.show import STYLE, article
+
+if TYPE_CHECKING:
+    from tunesmith.run.check import Check
 
 PLACES = 20
 PAIRS = 4
@@ -27,7 +30,7 @@ LONGEST_TEXT = 2_000
 SIDE_BY_SIDE = ("duplicate", "near-duplicate", "conflicting-answers", "leak", "near-leak", "contamination")
 
 
-def page(checked: Check, *, against: Sequence[str] = ()) -> str:
+def page(checked: "Check", *, against: Sequence[str] = ()) -> str:
     """The page; files are read again for the pairs that it shows."""
     parts = [
         *_balance(checked),
@@ -43,7 +46,7 @@ def page(checked: Check, *, against: Sequence[str] = ()) -> str:
     return _PAGE.format(title=title, style=STYLE, body="\n".join(parts))
 
 
-def _balance(checked: Check) -> Iterator[str]:
+def _balance(checked: "Check") -> Iterator[str]:
     verdict = "A run could start." if checked.could_start() else "A run could not start."
     kind = "good" if checked.could_start() else "bad"
     dropped = sum(checked.dropped.values())
@@ -61,7 +64,7 @@ def _balance(checked: Check) -> Iterator[str]:
     yield "</dl></section>"
 
 
-def _findings(checked: Check) -> Iterator[str]:
+def _findings(checked: "Check") -> Iterator[str]:
     yield "<section><h2>Findings</h2>"
     if not checked.findings:
         yield "<p>None.</p>"
@@ -79,7 +82,7 @@ def _findings(checked: Check) -> Iterator[str]:
     yield "</section>"
 
 
-def _pictures(checked: Check) -> Iterator[str]:
+def _pictures(checked: "Check") -> Iterator[str]:
     survey = checked.survey
     yield '<section><h2>Shape</h2><div class="pictures">'
     if checked.lengths:
@@ -138,7 +141,7 @@ def _bars_of_names(counts: Mapping[str, int], title: str) -> str:
     return f'<figure><figcaption>{title}</figcaption><table class="bars">{rows}</table></figure>'
 
 
-def _pairs(checked: Check, against: Sequence[str]) -> Iterator[str]:
+def _pairs(checked: "Check", against: Sequence[str]) -> Iterator[str]:
     shown: list[Finding] = []
     for name in SIDE_BY_SIDE:
         shown += islice((f for f in checked.findings if f.name == name and f.other is not None), PAIRS)

@@ -9,13 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig
-
 from tunesmith.data.checks import Finding, find_in_file
 from tunesmith.data.inspection import Inspection, inspect
 from tunesmith.data.settings import DataSettings
 from tunesmith.data.survey import Survey
-from tunesmith.models.context import context_length
+from tunesmith.models.context import context_length, read_config
 from tunesmith.models.folder import is_adapter
 from tunesmith.models.load import base_of
 from tunesmith.models.sources import resolve as resolve_source
@@ -153,7 +151,7 @@ def _judge(loaded: Loaded) -> _Judge:
     encoder = Encoder(
         tokenizer, train_on=supervision.train_on, chat_template=template, max_length=supervision.max_length
     )
-    return _Judge(name, base, AutoConfig.from_pretrained(base, trust_remote_code=False), encoder)
+    return _Judge(name, base, read_config(base), encoder)
 
 
 def _summed(files: tuple[str, ...], loaded: Loaded, judge: _Judge, found: Inspection, counting: Counting) -> Check:
