@@ -15,7 +15,8 @@ _NAMES = ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_
 
 def read_config(folder: Path) -> PretrainedConfig:
     """The configuration of the model in `folder`; no code from it is run."""
-    return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    return config
 
 
 def stored_dtype(folder: Path) -> torch.dtype:
