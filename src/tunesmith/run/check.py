@@ -15,7 +15,6 @@ from tunesmith.data.settings import DataSettings
 from tunesmith.data.survey import Survey
 from tunesmith.models.context import context_length, read_config
 from tunesmith.models.folder import is_adapter
-from tunesmith.models.load import base_of
 from tunesmith.models.sources import resolve as resolve_source
 from tunesmith.recipe import Loaded, load_recipe
 from tunesmith.run.counting import Counting
@@ -142,7 +141,7 @@ def _judge(loaded: Loaded) -> _Judge:
     name, supervision = loaded.recipe.model, loaded.recipe.supervision
     run = Path(name)
     folder = weights_of(run)[0] if is_started(run) else resolve_source(name, revision=loaded.recipe.revision).folder
-    base = base_of(folder).folder if is_adapter(folder) else folder
+    base = _base(folder) if is_adapter(folder) else folder
     tokenizer = Tokenizer.load(folder if (folder / "tokenizer.json").is_file() else base)
     template = supervision.chat_template
     if template is None and tokenizer.chat_template is None:
@@ -152,6 +151,13 @@ def _judge(loaded: Loaded) -> _Judge:
         tokenizer, train_on=supervision.train_on, chat_template=template, max_length=supervision.max_length
     )
     return _Judge(name, base, read_config(base), encoder)
+
+
+def _base(folder: Path) -> Path:
+    # What loads models takes half as long to import as everything else here, and few checks need it.
+    from tunesmith.models.load import base_of
+
+    return base_of(folder).folder
 
 
 def _summed(files: tuple[str, ...], loaded: Loaded, judge: _Judge, found: Inspection, counting: Counting) -> Check:
