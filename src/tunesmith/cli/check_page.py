@@ -8,13 +8,14 @@ import difflib
 import html
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from tunesmith.cli.check import by_kind, facts, remedy, told
 from tunesmith.data.checks import Finding
 from tunesmith.data.example import Example, Origin, Passage
+from tunesmith.data.inspection import read_other
 from tunesmith.data.reading import Balance, stream_examples
 from tunesmith.tokens.show import STYLE, article
 
@@ -148,7 +149,13 @@ def _pairs(checked: "Check", against: Sequence[str]) -> Iterator[str]:
     if not shown:
         return
     wanted = {f.other for f in shown if f.other} | {Origin(f.file, f.line) for f in shown if f.line}
-    texts = dict(_texts((*checked.files, *against), checked.reading, wanted))
+    files = (item for file in checked.files for item in stream_examples(file, Balance(), **checked.reading))
+    others = (item for file in against for item in read_other(file, checked.reading))
+    texts = {
+        item.origin: _spoken(item)[:LONGEST_TEXT]
+        for item in chain(files, others)
+        if isinstance(item, Example | Passage) and item.origin in wanted
+    }
     yield "<section><h2>Side by side</h2>"
     for finding in shown:
         here, other = Origin(finding.file, finding.line or 0), finding.other
@@ -159,13 +166,6 @@ def _pairs(checked: "Check", against: Sequence[str]) -> Iterator[str]:
         yield f'<div class="pair"><div><h4>{html.escape(str(other))}</h4><pre>{left}</pre></div>'
         yield f"<div><h4>{html.escape(str(here))}</h4><pre>{right}</pre></div></div>"
     yield "</section>"
-
-
-def _texts(files: Iterable[str], reading: Mapping[str, object], wanted: set[Origin]) -> Iterator[tuple[Origin, str]]:
-    for file in files:
-        for item in stream_examples(file, Balance(), **reading):  # type: ignore[arg-type]
-            if isinstance(item, Example | Passage) and item.origin in wanted:
-                yield item.origin, _spoken(item)[:LONGEST_TEXT]
 
 
 def _spoken(item: Example | Passage) -> str:

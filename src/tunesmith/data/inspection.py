@@ -19,6 +19,7 @@ from tunesmith.data.near import BANDS, ROWS, candidates, signature
 from tunesmith.data.reading import Balance, Source, read_examples, stream_examples
 from tunesmith.data.split import prompt_key
 from tunesmith.data.survey import Survey, count, judgement
+from tunesmith.errors import DataError
 
 Item = Example | Passage | Finding
 # The estimate by 120 entries is off by 0.04 (one sigma) at a similarity of 0.8.
@@ -72,7 +73,7 @@ def inspect(
         DataError, UsageError: as `read_examples`.
     """
     balance, findings, counts = Balance(), Findings(), Survey()
-    others = [_Other(name, read_examples(other).examples) for name, other in (against or {}).items()]
+    others = [_Other(name, read_other(other, options or {})) for name, other in (against or {}).items()]
     repeats = _Repeats(near, prompts=bool(others))
     for item in stream_examples(source, balance, **(options or {})):
         if watch is not None:
@@ -102,6 +103,18 @@ def inspect(
         totals=dict(findings.totals),
         survey=counts,
     )
+
+
+def read_other(source: Source, options: Mapping[str, Any]) -> tuple[Example | Passage, ...]:
+    """The examples of a set beside the inspected one: read as that is told to be read, or else as it is recognised.
+
+    Raises:
+        DataError: it can be read in neither way.
+    """
+    try:
+        return read_examples(source, **options).examples
+    except DataError:
+        return read_examples(source).examples
 
 
 def _short(key: bytes) -> bytes:

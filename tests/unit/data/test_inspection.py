@@ -59,6 +59,14 @@ def test_what_stands_in_held_out_data_is_found_exactly_nearly_and_inside(tmp_pat
     assert leaks == [("leak", 1), ("contamination", 2), ("contamination", 3), ("near-leak", 2)]
 
 
+def test_held_out_data_are_read_as_told_or_else_as_recognised(tmp_path: Path) -> None:
+    train = _file(tmp_path / "train.jsonl", [{"question": LONG, "answer": "A"}])
+    options = {"fields": {"prompt": "question", "completion": "answer"}}
+    for name, row in (("same", {"question": LONG, "answer": "A"}), ("other", {"prompt": LONG, "completion": "A"})):
+        held_out = _file(tmp_path / f"{name}.jsonl", [row])
+        assert inspect(train, options=options, against={name: held_out}, personal=False).totals["leak"] == 1
+
+
 def test_without_near_only_exact_repetition_is_looked_for(tmp_path: Path) -> None:
     found = inspect(_file(tmp_path / "a.jsonl", ROWS), near=None, personal=False)
     assert set(found.totals) == {"duplicate", "conflicting-answers", "empty-answer"}
