@@ -21,8 +21,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
         made.append(("train", loaded, resume))
         return SimpleNamespace(folder=Path("runs/new"))
 
-    def resume(folder: Path, accept: Any) -> Any:
-        made.append(("resume", folder, tuple(accept)))
+    def resume(folder: Path, accept: Any, *, longer: Any) -> Any:
+        made.append(("resume", folder, (*accept, *longer)))
         return SimpleNamespace(folder=folder)
 
     monkeypatch.setitem(sys.modules, "tunesmith.run.train", SimpleNamespace(train=train, resume=resume))
@@ -56,13 +56,18 @@ def test_resume_with_a_folder_goes_on_with_it(calls: Calls) -> None:
     assert calls == [("resume", Path("runs/old"), ("torch",))]
 
 
+def test_a_resumed_run_may_be_told_to_grow(calls: Calls) -> None:
+    assert run(["train", "--resume", "runs/old", "training.epochs=5"]) == 0
+    assert calls == [("resume", Path("runs/old"), ("training.epochs=5",))]
+
+
 def test_resume_auto_keeps_the_recipe(calls: Calls) -> None:
     assert run(["train", "a.jsonl", "run=runs/x", "--resume", "auto"]) == 0
     assert calls[0][0] == "train"
     assert calls[0][2] == "auto"
 
 
-@pytest.mark.parametrize("arguments", [[], ["a.jsonl", "--resume", "runs/old"], ["seed=1", "--resume", "runs/old"]])
+@pytest.mark.parametrize("arguments", [[], ["a.jsonl", "--resume", "runs/old"]])
 def test_what_contradicts_itself_is_a_wrong_usage(calls: Calls, arguments: list[str]) -> None:
     assert run(["train", *arguments]) == 2
     assert calls == []
