@@ -5,23 +5,30 @@ the very request that wants it.
 """
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SAME_REQUEST = 1.0
+"""Seconds in which a second signal is the first one again: terminals and launchers both pass it on."""
 
 
 @contextmanager
 def stop_requests(say: Callable[[str], object]) -> Iterator[Callable[[], bool]]:
     """Within the block, a function that tells whether somebody asked to end."""
-    asked: list[int] = []
+    asked: list[float] = []
 
     def ask(number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if asked and now - asked[0] < SAME_REQUEST:
+            return
         if asked:
+            say("Stopped at once; the run goes on from its last checkpoint when it is resumed.")
             raise KeyboardInterrupt
-        asked.append(number)
+        asked.append(now)
         say("Asked to stop: finishing this step, then saving. Once more stops at once and loses it.")
 
     before: dict[signal.Signals, Any] = {}

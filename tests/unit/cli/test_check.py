@@ -58,8 +58,9 @@ def test_the_exit_code_tells_whether_a_run_could_start(good: str, bad: str, mode
 
 
 def test_the_table_shows_the_balance_the_places_and_the_remedy(
-    bad: str, model: str, capsys: pytest.CaptureFixture[str]
+    bad: str, model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "300")  # a long path is broken where a terminal ends
     run(["data", "check", bad, "--model", model])
     told = " ".join(capsys.readouterr().out.split())
     for piece in ("15 records", "A run could not start: bad-json", "bad.jsonl:15", "data.on_bad_record=drop", "dedup"):
