@@ -24,7 +24,7 @@ from tunesmith.models.vocabulary import with_tokens
 from tunesmith.recipe import Loaded, Recipe
 from tunesmith.recipe.paths import data_files
 from tunesmith.run.examples import SHOWN, Sets, read_sets
-from tunesmith.run.resolve import Shapes, dangers, resolve
+from tunesmith.run.resolve import Shapes, dangers, resolve, setting
 from tunesmith.tokens.builtin import BUILT_IN, missing_control_tokens, template_text, with_control_tokens
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.tokenizer import Tokenizer
@@ -106,7 +106,7 @@ def prepare(loaded: Loaded, say: Say) -> Prepared:
     )
     for name, origin in loaded.origins.items():
         if before.get(name) != origin:
-            say(f"  {name}: {_value(loaded.recipe, name)} ({origin.detail})")
+            say(f"  {name}: {setting(loaded.recipe, name)} ({origin.detail})")
     for danger in dangers(loaded.recipe, examples=len(sets.train), validated=bool(sets.validation)):
         say(f"warning: {danger}")
     return Prepared(loaded, source, encoder, sets)
@@ -171,10 +171,3 @@ def _leak_warning(leaks: Sequence[Finding]) -> str:
     same = sum(leak.name == "leak" for leak in leaks)
     what = f"{len(leaks)} held-out prompts stand in the training data ({same} as they are, {len(leaks) - same} nearly)"
     return f"warning: {what}, so what is measured on them means little:{first}{more}"
-
-
-def _value(recipe: Recipe, name: str) -> Any:
-    value: Any = recipe
-    for part in name.split("."):
-        value = getattr(value, part)
-    return value

@@ -73,7 +73,7 @@ def resolve(loaded: Loaded, *, examples: int, longest: int, validated: bool, sha
         ("training.warmup", _warmup),
         ("training.micro_batch_tokens", lambda r: _budget(r, longest, shapes, device)),
     ):
-        if _value(loaded.recipe, name) in (None, "auto"):
+        if setting(loaded.recipe, name) in (None, "auto"):
             value, reason = choose(loaded.recipe)
             if value is not None:
                 loaded = loaded.resolve(name, value, reason)
@@ -96,7 +96,8 @@ def dangers(recipe: Recipe, *, examples: int, validated: bool) -> Iterator[str]:
         yield f"{examples} examples are few; gains are usually seen from 50 to 100 on."
 
 
-def _value(recipe: Recipe, name: str) -> Any:
+def setting(recipe: Recipe, name: str) -> Any:
+    """The value of a setting by its dotted name."""
     value: Any = recipe
     for part in name.split("."):
         value = getattr(value, part)
