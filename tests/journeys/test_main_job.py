@@ -98,7 +98,7 @@ def test_the_tuned_model_loads_with_peft_and_its_export_with_transformers(run: P
 
 
 def test_evaluate_generate_and_chat_answer(run: Path, few: tuple[Path, Path], tmp_path: Path) -> None:
-    scores = json.loads(tunesmith("evaluate", run, "--data", few[1], "--limit", 2))
+    scores = json.loads(tunesmith("evaluate", run, "--data", few[1], "--limit", 2, "--json"))
     assert all(metric["items"] == 2 for task in scores.values() for metric in task.values())
     tunesmith("generate", run, "--data", few[1], "--out", tmp_path / "answers.jsonl")
     answers = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]

@@ -14,16 +14,21 @@ def evaluate(
     metric: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A metric; may be given again.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Score only the first so many examples.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to keep the scores and every item.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: {task: {metric: {value, low, …}}}.")] = False,
 ) -> None:
-    """Score a run or a model on labelled examples; prints JSON with an interval for every score.
+    """Score a run or a model on labelled examples, with a 95 % interval for every score.
 
     Settings are those of generation (`max_new_tokens=64`); without any, answers are greedy, and as long as the
     references need.
     """
+    from tunesmith.evaluation.metrics import table
     from tunesmith.generation.settings import GenerationSettings
     from tunesmith.recipe.overrides import read_group
     from tunesmith.run.evaluate import evaluate as evaluate_run
 
     chosen = read_group(GenerationSettings, settings) if settings else None
     evaluation = evaluate_run(model, data, metrics=tuple(metric or ()), limit=limit, out=out, settings=chosen)
-    print(json.dumps(evaluation.as_dict(), ensure_ascii=False, indent=2))
+    if as_json:
+        print(json.dumps(evaluation.as_dict(), ensure_ascii=False, indent=2))
+    else:
+        print(table(evaluation.scores))

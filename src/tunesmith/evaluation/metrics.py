@@ -7,7 +7,7 @@ what a metric counts raises its version.
 
 import difflib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -75,6 +75,18 @@ def score(metric: Metric, items: Sequence[Item]) -> Score:
     else:
         low, high = bootstrap(columns, metric.value)
     return Score(value, low, high, len(items))
+
+
+def table(scores: Mapping[str, Mapping[str, Score]]) -> str:
+    """The scores of tasks as lines of text, one metric each."""
+    wide = max((len(task) for task in scores), default=4)
+    lines = [f"{'task':<{wide}}  {'metric':<18} {'value':>8}  95 % interval         items"]
+    for task, of_task in scores.items():
+        for name, s in of_task.items():
+            lines.append(
+                f"{task:<{wide}}  {name:<18} {s.value:>8.4f}  {f'{s.low:.4f} … {s.high:.4f}':<20} {s.items:>6,}"
+            )
+    return "\n".join(lines)
 
 
 def item_scores(metrics: Sequence[Metric], items: Sequence[Item]) -> list[dict[str, float]]:

@@ -6,7 +6,7 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from tunesmith.errors import UsageError
 from tunesmith.evaluation.item import Item
-from tunesmith.evaluation.metrics import METRICS, guessed, item_scores, named, score
+from tunesmith.evaluation.metrics import METRICS, Score, guessed, item_scores, named, score, table
 
 
 def value(metric: str, *pairs: tuple[str, str]) -> float:
@@ -189,3 +189,9 @@ def test_the_task_is_guessed_from_the_references(references: list[str], first: s
     metrics, why = guessed(references)
     assert metrics[0].name == first
     assert why.startswith(("every reference", "the references"))
+
+
+def test_the_table_of_scores_names_task_metric_value_and_interval() -> None:
+    lines = table({"words": {"accuracy": Score(0.5, 0.25, 0.75, 1200)}}).splitlines()
+    assert lines[0].split() == ["task", "metric", "value", "95", "%", "interval", "items"]
+    assert lines[1].split() == ["words", "accuracy", "0.5000", "0.2500", "…", "0.7500", "1,200"]
