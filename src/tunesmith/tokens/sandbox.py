@@ -1,9 +1,10 @@
-"""A chat template compiled so that running it tells whose words it writes, and cannot harm the machine.
+"""A chat template compiled so that running it tells whose words it writes, and reaches nothing that it is not given.
 
 The decision: templates are foreign code. They run in Jinja's immutable sandbox, in the dialect that transformers
 gives them (trim_blocks, lstrip_blocks, loop controls, `tojson`, `raise_exception`, `strftime_now`, the `generation`
-tag), with caps on repetition, iteration and output. The syntax tree is rewritten before it is compiled: literals become
-Traced, and loops tell which message they stand at. The rendered text stays what transformers renders.
+tag), with caps on repetition, iteration and output, inside a process with limits for all else (`renderer`). The syntax
+tree is rewritten before it is compiled: literals become Traced, and loops tell which message they stand at. The
+rendered text stays what transformers renders.
 """
 
 import json
@@ -299,5 +300,7 @@ def _told() -> Iterator[None]:
         # What stands for text and messages here has names of its own, which say nothing to the user.
         message = _OWN_TYPE.sub(lambda match: _SEEN_AS[match[1]], error.message or str(error))
         raise TemplateError(f"The chat template refuses this conversation: {message}") from error
+    except MemoryError as error:
+        raise TemplateError("The chat template needs more memory than it is given.") from error
     except Exception as error:  # a template is foreign code: whatever goes wrong inside it is its failure, told as such
         raise TemplateError(f"The chat template fails on this conversation: {type(error).__name__}: {error}") from error

@@ -1,22 +1,18 @@
 """Messages written as text by the model's own chat template, every span remembering whose words it is.
 
 The decision: the text is what transformers renders from the same template, to the character; the authors come from
-watching the template run (`traced`, `sandbox`). Dates that a template asks for are frozen (`sandbox.FROZEN_DATE`), so
-that the same conversation is the same text on any day.
+watching the template run (`traced`, `sandbox`) in a process of its own (`confined`). Dates that a template asks for are
+frozen (`sandbox.FROZEN_DATE`), so that the same conversation is the same text on any day.
 """
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.data.example import Message
 from tunesmith.errors import TemplateError
-from tunesmith.tokens.sandbox import CompiledTemplate, Turn
-from tunesmith.tokens.traced import OUTSIDE, TEMPLATE, TOOLS, Source, Traced, Words, trace
-
-_ROLE = re.compile(r"[A-Za-z][\w-]*")
+from tunesmith.tokens.confined import ConfinedTemplate, Written
+from tunesmith.tokens.traced import OUTSIDE, Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +59,8 @@ class ChatTemplate:
 
     def __init__(self, source: str, specials: Mapping[str, str]) -> None:
         self.source = source
-        self._specials = {name: Traced.of(text, Source(TEMPLATE)) for name, text in specials.items()}
-        self._compiled = CompiledTemplate(source)
+        self._specials = dict(specials)
+        self._compiled = ConfinedTemplate(source)
         self.literals = self._compiled.literals
         self.filters = self._compiled.filters
         self.in_parts = self._wants_parts()
@@ -82,16 +78,10 @@ class ChatTemplate:
     def _render(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], generation_prompt: bool, in_parts: bool
     ) -> Rendering:
-        written = self._compiled.run(
-            {
-                **self._specials,
-                "messages": [_turn(index, message, in_parts) for index, message in enumerate(messages)],
-                "tools": trace(list(tools), Source(TOOLS)) if tools else None,
-                "documents": None,
-                "add_generation_prompt": generation_prompt,
-            }
+        written = self._compiled.render(
+            messages, tools, specials=self._specials, generation_prompt=generation_prompt, in_parts=in_parts
         )
-        return Rendering("".join([written]), _spans(written))
+        return Rendering(written.text, _spans(written))
 
     def _wants_parts(self) -> bool:
         """Whether content must be given as a list of parts, as templates of models that also see images want it."""
@@ -107,43 +97,10 @@ class ChatTemplate:
         return set(range(len(probe))) <= {span.author for span in rendering.spans}
 
 
-def _spans(written: Traced) -> tuple[Span, ...]:
+def _spans(written: Written) -> tuple[Span, ...]:
     spans: list[Span] = []
     at = 0
-    for length, source in written._runs:
+    for length, source in written.runs:
         spans.append(Span(at, at + length, *source))
         at += length
     return tuple(spans)
-
-
-def _turn(index: int, message: Message, in_parts: bool) -> Turn:
-    """The message with the fields that transformers gives a template."""
-    own = Source(index)
-    # Templates build control tokens from role names (`<|user|>`); a plain name can forge nothing.
-    role_source = Source(TEMPLATE, index) if _ROLE.fullmatch(message.role) else own
-    content = Traced.of(message.content, own._replace(words=Words("content")))
-    fields: dict[str, Any] = {
-        "role": Traced.of(message.role, role_source),
-        "content": [{"type": "text", "text": content}] if in_parts else content,
-    }
-    if message.reasoning is not None:
-        reasoning = Traced.of(message.reasoning, own._replace(words=Words("reasoning")))
-        fields["reasoning_content"] = fields["thinking"] = reasoning
-    if message.tool_calls:
-        fields["tool_calls"] = [trace(_call_with_parsed_arguments(call), own) for call in message.tool_calls]
-    for name in ("tool_call_id", "name"):
-        if (value := getattr(message, name)) is not None:
-            fields[name] = Traced.of(value, own)
-    return Turn(index, fields)
-
-
-def _call_with_parsed_arguments(call: Mapping[str, Any]) -> dict[str, Any]:
-    """The call with `arguments` as an object, as servers hand it to templates; arguments that are no JSON stay text."""
-    plain = dict(call)
-    function = plain.get("function")
-    if isinstance(function, Mapping) and isinstance(function.get("arguments"), str):
-        try:
-            plain["function"] = {**function, "arguments": json.loads(function["arguments"])}
-        except ValueError:
-            return plain
-    return plain

@@ -216,6 +216,19 @@ def watching() -> Iterator[Notebook]:
         _open.notebook = None
 
 
+def is_watched() -> bool:
+    """Whether somebody on this thread keeps a notebook."""
+    return getattr(_open, "notebook", None) is not None
+
+
+def note(looks: Iterable[Look], *, more: bool) -> None:
+    """What a template has seen elsewhere stands in this thread's notebook, as if it had been seen here."""
+    for look in looks:
+        _note(look)
+    if more:
+        _note_more()
+
+
 class _Watched(Traced):
     """Text with words of messages in it: what looks at it is noted."""
 
