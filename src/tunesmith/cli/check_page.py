@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from tunesmith.cli.check import by_kind, facts, remedy, told
 from tunesmith.data.checks import Finding
-from tunesmith.data.example import Example, Origin, Passage
+from tunesmith.data.duplicates import whole_text
+from tunesmith.data.example import AnyExample, Origin, Passage, Tokenized
 from tunesmith.data.inspection import read_other
 from tunesmith.data.reading import Balance, stream_examples
 from tunesmith.tokens.show import STYLE, article
@@ -154,7 +155,7 @@ def _pairs(checked: "Check", against: Sequence[str]) -> Iterator[str]:
     texts = {
         item.origin: _spoken(item)[:LONGEST_TEXT]
         for item in chain(files, others)
-        if isinstance(item, Example | Passage) and item.origin in wanted
+        if isinstance(item, AnyExample) and item.origin in wanted
     }
     yield "<section><h2>Side by side</h2>"
     for finding in shown:
@@ -168,9 +169,11 @@ def _pairs(checked: "Check", against: Sequence[str]) -> Iterator[str]:
     yield "</section>"
 
 
-def _spoken(item: Example | Passage) -> str:
+def _spoken(item: AnyExample) -> str:
     if isinstance(item, Passage):
         return item.text
+    if isinstance(item, Tokenized):
+        return whole_text(item)
     return "\n".join(f"{message.role}: {message.content}" for message in item.messages)
 
 

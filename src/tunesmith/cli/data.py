@@ -14,7 +14,7 @@ from tunesmith.cli.check import check
 from tunesmith.cli.weights import weights_folder
 
 if TYPE_CHECKING:
-    from tunesmith.data.example import Example, Passage
+    from tunesmith.data.example import AnyExample
     from tunesmith.tokens.show import Shown
 
 app = typer.Typer(
@@ -74,7 +74,7 @@ def show(
         _print(shown)
 
 
-def _examples(file: str) -> "Iterator[Example | Passage]":
+def _examples(file: str) -> "Iterator[AnyExample]":
     """The examples of a file; what was found on the way is told on stderr."""
     from tunesmith.data.checks import Finding
     from tunesmith.data.reading import Balance, stream_examples

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from tunesmith.data.checks import Finding, find
 from tunesmith.data.duplicates import prompt_text, whole_text
-from tunesmith.data.example import Example, Origin, Passage
+from tunesmith.data.example import AnyExample, Origin
 
 RUN = 13
 SHORTEST = 6
@@ -25,7 +25,7 @@ def words_of(text: str) -> list[str]:
 class Benchmark:
     """The questions of a benchmark, ready to be looked for in examples."""
 
-    def __init__(self, items: Iterable[Example | Passage], name: str) -> None:
+    def __init__(self, items: Iterable[AnyExample], name: str) -> None:
         self._name = name
         self._runs: dict[tuple[str, ...], Origin] = {}
         for item in items:
@@ -35,7 +35,7 @@ class Benchmark:
                 self._runs.setdefault(tuple(words[i : i + length]), item.origin)
         self._lengths = sorted({len(run) for run in self._runs})
 
-    def look(self, example: Example | Passage) -> Finding | None:
+    def look(self, example: AnyExample) -> Finding | None:
         """The finding for an example that holds the question of an item, or None."""
         item = _first(words_of(whole_text(example)), self._runs, self._lengths)
         if item is None:

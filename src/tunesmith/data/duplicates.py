@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tunesmith.data.checks import Finding, find
-from tunesmith.data.example import Example, Origin, Passage
+from tunesmith.data.example import AnyExample, Example, Origin, Passage, Tokenized
 from tunesmith.data.formats.roles import BEFORE
-from tunesmith.data.split import opening, prompt_key
+from tunesmith.data.split import first_learned, opening, prompt_key
 
 SHINGLE = 3
 
@@ -50,24 +50,30 @@ class Twin:
     similarity: float = 1.0
 
 
-def whole_text(example: Example | Passage) -> str:
-    """What is said in an example, system messages left out."""
+def whole_text(example: AnyExample) -> str:
+    """What is said in an example, system messages left out; of tokens, their ids as words."""
     if isinstance(example, Passage):
         return example.text
+    if isinstance(example, Tokenized):
+        return " ".join(map(str, example.ids.tolist()))
     return "\n".join(m.content for m in example.messages if m.role not in BEFORE)
 
 
-def prompt_text(example: Example | Passage) -> str:
+def prompt_text(example: AnyExample) -> str:
     """What is said before the first answer, system messages left out; of a passage, all of it."""
     if isinstance(example, Passage):
         return example.text
+    if isinstance(example, Tokenized):
+        return " ".join(map(str, example.ids[: first_learned(example)].tolist()))
     return "\n".join(m.content for m in opening(example.messages) if m.role not in BEFORE)
 
 
-def content_key(example: Example | Passage) -> bytes:
+def content_key(example: AnyExample) -> bytes:
     """The SHA-256 of everything that is said in an example; white space counts once."""
     if isinstance(example, Passage):
         return prompt_key(example)
+    if isinstance(example, Tokenized):
+        return hashlib.sha256(example.ids.tobytes() + example.weights.tobytes()).digest()
     parts = [
         word
         for m in example.messages
@@ -76,7 +82,7 @@ def content_key(example: Example | Passage) -> bytes:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
 
 
-def exact_twins(examples: Iterable[Example | Passage]) -> list[Twin]:
+def exact_twins(examples: Iterable[AnyExample]) -> list[Twin]:
     """The examples that repeat an earlier one, in order; a single-answer prompt with two answers is a conflict."""
     first_of: dict[bytes, Origin] = {}
     prompt_of: dict[bytes, Origin] = {}
@@ -87,7 +93,7 @@ def exact_twins(examples: Iterable[Example | Passage]) -> list[Twin]:
             twins.append(Twin("same", example.origin, first_of[key]))
             continue
         first_of[key] = example.origin
-        if isinstance(example, Passage) or sum(m.role == "assistant" for m in example.messages) != 1:
+        if not isinstance(example, Example) or sum(m.role == "assistant" for m in example.messages) != 1:
             continue
         prompt = prompt_key(example)
         if prompt in prompt_of:
@@ -96,7 +102,7 @@ def exact_twins(examples: Iterable[Example | Passage]) -> list[Twin]:
     return twins
 
 
-def near_twins(examples: Sequence[Example | Passage], threshold: float = 0.8) -> list[Twin]:
+def near_twins(examples: Sequence[AnyExample], threshold: float = 0.8) -> list[Twin]:
     """The examples that are nearly, but not wholly, what an earlier one is."""
     from tunesmith.data.near import near_pairs
 
@@ -109,7 +115,7 @@ def near_twins(examples: Sequence[Example | Passage], threshold: float = 0.8) ->
     ]
 
 
-def exact_leaks(train: Iterable[Example | Passage], held_out: Iterable[Example | Passage]) -> list[Twin]:
+def exact_leaks(train: Iterable[AnyExample], held_out: Iterable[AnyExample]) -> list[Twin]:
     """The held-out examples whose prompt stands in the training data too, with the origin of the first that has it."""
     seen: dict[bytes, Origin] = {}
     for example in train:
@@ -117,9 +123,7 @@ def exact_leaks(train: Iterable[Example | Passage], held_out: Iterable[Example |
     return [Twin("same", example.origin, seen[key]) for example in held_out if (key := prompt_key(example)) in seen]
 
 
-def near_leaks(
-    train: Sequence[Example | Passage], held_out: Sequence[Example | Passage], threshold: float = 0.8
-) -> list[Twin]:
+def near_leaks(train: Sequence[AnyExample], held_out: Sequence[AnyExample], threshold: float = 0.8) -> list[Twin]:
     """The held-out examples whose prompt is nearly, but not wholly, one of the training data."""
     from tunesmith.data.near import candidates, signatures
 
@@ -137,7 +141,7 @@ def near_leaks(
     return [best[i] for i in sorted(best) if best[i].origin not in exact]
 
 
-def repeated(examples: Sequence[Example | Passage], threshold: float = 0.8) -> list[Finding]:
+def repeated(examples: Sequence[AnyExample], threshold: float = 0.8) -> list[Finding]:
     """Findings for duplicates, contradictions and near duplicates within one set."""
     findings = []
     for twin in (*exact_twins(examples), *near_twins(examples, threshold)):
@@ -153,9 +157,7 @@ def repeated(examples: Sequence[Example | Passage], threshold: float = 0.8) -> l
     return findings
 
 
-def leaked(
-    train: Sequence[Example | Passage], held_out: Sequence[Example | Passage], threshold: float = 0.8
-) -> list[Finding]:
+def leaked(train: Sequence[AnyExample], held_out: Sequence[AnyExample], threshold: float = 0.8) -> list[Finding]:
     """Findings for held-out examples that training sees, exactly or nearly."""
     exact = [find("leak", f"its prompt is trained: {t.other}.", t.origin) for t in exact_leaks(train, held_out)]
     near = [

@@ -1,4 +1,4 @@
-"""The one form between all formats: a conversation, or a passage of plain text, that knows where it came from.
+"""The one form between all formats: a conversation, plain text, or ready tokens, that knows where it came from.
 
 The decision: every Format ends here and everything later begins here, so a new format is one module and no other
 code changes. Values are frozen; content is kept exactly as it was written.
@@ -7,6 +7,9 @@ code changes. Values are frozen; content is kept exactly as it was written.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,8 @@ class Message:
     """One turn.
 
     `weight` is how much the loss of this turn counts: None leaves it to `train_on`, 0 is context only. It stands on
-    assistant turns alone. `tool_calls` are kept as written (OpenAI's form: id, type, function{name, arguments}).
+    assistant turns alone. `parts` are the characters of `content` that count otherwise: (start, end, weight), in order
+    and apart from each other. `tool_calls` are kept as written (OpenAI's form: id, type, function{name, arguments}).
     """
 
     role: str
@@ -38,6 +42,7 @@ class Message:
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     tool_call_id: str | None = None
     name: str | None = None
+    parts: tuple[tuple[int, int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +61,18 @@ class Passage:
 
     text: str
     origin: Origin
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tokenized:
+    """Token ids (int64, [n]) and the weight of each as a target (float32, [n]), as another tool made them.
+
+    They are learned as they stand, without a chat template; whether a tokenizer knows the ids is not known here.
+    """
+
+    ids: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    origin: Origin
+
+
+AnyExample = Example | Passage | Tokenized

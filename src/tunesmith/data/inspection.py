@@ -14,14 +14,14 @@ import numpy as np
 from tunesmith.data.checks import Finding, Findings, find
 from tunesmith.data.contamination import Benchmark
 from tunesmith.data.duplicates import content_key, prompt_text, similarity, whole_text
-from tunesmith.data.example import Example, Origin, Passage
+from tunesmith.data.example import AnyExample, Example, Origin
 from tunesmith.data.near import BANDS, ROWS, candidates, signature
 from tunesmith.data.reading import Balance, Source, read_examples, stream_examples
 from tunesmith.data.split import prompt_key
 from tunesmith.data.survey import Survey, count, judgement
 from tunesmith.errors import DataError
 
-Item = Example | Passage | Finding
+Item = AnyExample | Finding
 # The estimate by 120 entries is off by 0.04 (one sigma) at a similarity of 0.8.
 SLACK = 0.12
 
@@ -105,7 +105,7 @@ def inspect(
     )
 
 
-def read_other(source: Source, options: Mapping[str, Any]) -> tuple[Example | Passage, ...]:
+def read_other(source: Source, options: Mapping[str, Any]) -> tuple[AnyExample, ...]:
     """The examples of a set beside the inspected one: read as that is told to be read, or else as it is recognised.
 
     Raises:
@@ -133,7 +133,7 @@ class _Repeats:
         self.whole = _Signed()
         self.prompts = _Signed()
 
-    def look(self, example: Example | Passage) -> Iterable[Finding]:
+    def look(self, example: AnyExample) -> Iterable[Finding]:
         number = len(self.origins)
         self.origins.append(example.origin)
         first = self._content.setdefault(_short(content_key(example)), number)
@@ -155,12 +155,12 @@ class _Repeats:
 class _Other:
     """A set that must not be trained."""
 
-    def __init__(self, name: str, examples: tuple[Example | Passage, ...]) -> None:
+    def __init__(self, name: str, examples: tuple[AnyExample, ...]) -> None:
         self.examples = examples
         self._prompts = {prompt_key(example): example.origin for example in examples}
         self._benchmark = Benchmark(examples, name)
 
-    def look(self, example: Example | Passage) -> Iterable[Finding]:
+    def look(self, example: AnyExample) -> Iterable[Finding]:
         held_out = self._prompts.get(prompt_key(example))
         if held_out is not None:
             message = f"its prompt stands in held-out data: {held_out}."
@@ -169,9 +169,7 @@ class _Other:
             yield finding
 
 
-def _near(
-    repeats: _Repeats, others: list[_Other], again: Iterable[Example | Passage], threshold: float
-) -> Iterable[Finding]:
+def _near(repeats: _Repeats, others: list[_Other], again: Iterable[AnyExample], threshold: float) -> Iterable[Finding]:
     pairs = [(repeats.whole.numbers[a], repeats.whole.numbers[b]) for a, b in _likely(repeats.whole.rows(), threshold)]
     held_out = [example for other in others for example in other.examples]
     crossing = list(_crossing(held_out, repeats, threshold)) if held_out else []
@@ -201,7 +199,7 @@ def _likely(signed: Any, threshold: float) -> Iterable[tuple[int, int]]:
             yield earlier, later
 
 
-def _crossing(held_out: list[Example | Passage], repeats: _Repeats, threshold: float) -> Iterable[tuple[int, int]]:
+def _crossing(held_out: list[AnyExample], repeats: _Repeats, threshold: float) -> Iterable[tuple[int, int]]:
     """Pairs of a held-out example and one of the set whose prompts are likely alike."""
     signed = _Signed()
     for number, example in enumerate(held_out):

@@ -89,7 +89,16 @@ RECORDS: dict[str, Kind] = {
     "control-character": _warn("The text holds an escape or another control character.", "Remove it."),
     "bad-weight": _stop("A weight is not a number ≥ 0, or two flags of a turn contradict.", "Write a number."),
     "weight-not-on-assistant": _stop("A weight stands on a turn that is not the assistant's.", "Remove it there."),
-    "partial-weights": _stop("A turn has weights for parts of its text.", "Give the whole turn one weight."),
+    "bad-parts": _stop(
+        "The parts of a turn that are to be learned cannot be used.", "Correct where they begin and end."
+    ),
+    "bad-tokens": _stop("Token ids, their weights or their mask cannot be used.", "Write as many of each, all ≥ 0."),
+    "bad-labels": _stop(
+        "A label is not the token at its place.", "Write the ids themselves, -100 for what is context."
+    ),
+    "all-learned": _note(
+        "Ready tokens come without weights, so all are learned.", "Add labels where some are context."
+    ),
     "unsupported-content": _stop("A turn holds an image, sound or file.", "Keep text alone."),
     "bad-tool-definition": _stop("A tool has no name or is no JSON object.", "Write it as OpenAI's functions."),
     "duplicate-tool": _warn("Two tools have the same name.", "Remove one of them."),

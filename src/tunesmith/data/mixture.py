@@ -7,7 +7,7 @@ the source that is furthest behind its share. Within a source each pass draws it
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tunesmith.data.example import Example, Passage
+from tunesmith.data.example import AnyExample
 from tunesmith.data.selection import lot
 from tunesmith.errors import UsageError
 
@@ -16,7 +16,7 @@ from tunesmith.errors import UsageError
 class Mixture:
     """The mixed examples, and how many came from each source in how many passes (1.5: half of it twice)."""
 
-    examples: tuple[Example | Passage, ...]
+    examples: tuple[AnyExample, ...]
     counts: tuple[int, ...]
     passes: tuple[float, ...]
 
@@ -33,9 +33,7 @@ def tempered(sizes: Sequence[int], temperature: float) -> list[float]:
     return [weight / sum(raw) for weight in raw]
 
 
-def mix(
-    sources: Sequence[Sequence[Example | Passage]], weights: Sequence[float], *, count: int, seed: int = 0
-) -> Mixture:
+def mix(sources: Sequence[Sequence[AnyExample]], weights: Sequence[float], *, count: int, seed: int = 0) -> Mixture:
     """`count` examples of the sources by weight.
 
     Raises:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.data.checks import Answer, Finding, Findings, find, find_in_file, stopping
-from tunesmith.data.example import Example, Message, Origin, Passage
+from tunesmith.data.example import AnyExample, Example, Message, Origin
 from tunesmith.data.files import find_files, fingerprint
 from tunesmith.data.formats.format import Format
 from tunesmith.data.formats.roles import BEFORE
@@ -36,7 +36,7 @@ class Reading:
     `sha256` is that of the file's bytes, or over the sums of several files.
     """
 
-    examples: tuple[Example | Passage, ...]
+    examples: tuple[AnyExample, ...]
     findings: tuple[Finding, ...]
     format: str
     read: int
@@ -100,7 +100,7 @@ def read_examples(
         UsageError: there is no format of that name.
     """
     balance, findings = Balance(), Findings()
-    examples: list[Example | Passage] = []
+    examples: list[AnyExample] = []
     for item in stream_examples(source, balance, format=format, fields=fields, system=system):
         if isinstance(item, Finding):
             findings.add(item)
@@ -124,7 +124,7 @@ def stream_examples(
     format: str | None = None,
     fields: Mapping[str, str] | None = None,
     system: str | None = None,
-) -> Iterator[Example | Passage | Finding]:
+) -> Iterator[AnyExample | Finding]:
     """Examples and findings one by one, in bounded memory; `balance` is kept up to date on the way."""
     wanted = named(format) if format is not None else None
     for name, rows in _files(source):
@@ -175,7 +175,7 @@ def _read_rows(
     balance: Balance,
     wanted: Format | None,
     fields: Mapping[str, str],
-) -> Iterator[Example | Passage | Finding]:
+) -> Iterator[AnyExample | Finding]:
     first = list(islice(rows, FIRST))
     values = [renamed(r.value, fields) for r in first if isinstance(r, Record)]
     format = recognise(values, fields, wanted, file)
@@ -196,7 +196,7 @@ def _each(
     wanted: Format | None,
     balance: Balance,
     fields: Mapping[str, str],
-) -> Iterator[Example | Passage | Finding]:
+) -> Iterator[AnyExample | Finding]:
     for row in rows:
         if isinstance(row, Finding):
             yield balance.book(row)
@@ -211,7 +211,7 @@ def _each(
 
 def _gather(
     rows: Iterable[Record | Finding], format: Format, balance: Balance, fields: Mapping[str, str]
-) -> Iterator[Example | Passage | Finding]:
+) -> Iterator[AnyExample | Finding]:
     """The examples of a format that needs several records for one; the file's records are held."""
     assert format.gather is not None
     records = []
@@ -231,7 +231,7 @@ def _gather(
 
 def _examples(
     record: Record, format: Format, wanted: Format | None, fields: Mapping[str, str]
-) -> list[Example | Passage | Finding]:
+) -> list[AnyExample | Finding]:
     if fields:
         record = Record(renamed(record.value, fields), record.origin)
     if wanted is None and not fits(format, record.value):
@@ -252,7 +252,7 @@ def _misfit(record: Record, format: Format) -> Finding:
     return find("no-format", message, record.origin)
 
 
-def _in_their_names(item: Example | Passage | Finding, fields: Mapping[str, str]) -> Example | Passage | Finding:
+def _in_their_names(item: AnyExample | Finding, fields: Mapping[str, str]) -> AnyExample | Finding:
     if isinstance(item, Finding) and item.path:
         own = item.path.partition(".")[0].partition("[")[0]
         if own in fields:

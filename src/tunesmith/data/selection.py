@@ -15,23 +15,23 @@ from numpy.typing import NDArray
 
 from tunesmith.data.checks import Finding, find
 from tunesmith.data.duplicates import content_key, exact_twins, near_twins, whole_text
-from tunesmith.data.example import Example, Message, Passage
+from tunesmith.data.example import AnyExample, Example, Message
 from tunesmith.data.near import signatures
 from tunesmith.data.survey import REFUSAL
 from tunesmith.errors import UsageError
 
-Examples = Sequence[Example | Passage]
+Examples = Sequence[AnyExample]
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What was kept, in order, and a finding for each example that was left out or changed."""
 
-    examples: tuple[Example | Passage, ...]
+    examples: tuple[AnyExample, ...]
     findings: tuple[Finding, ...]
 
 
-def lot(example: Example | Passage, seed: int, copy: int = 0) -> bytes:
+def lot(example: AnyExample, seed: int, copy: int = 0) -> bytes:
     """A number drawn for an example: a hash of the seed, what it says, and which of its copies this is."""
     return hashlib.blake2b(content_key(example) + f"{seed}/{copy}".encode(), digest_size=16).digest()
 
@@ -52,16 +52,16 @@ def dedup(examples: Examples, *, near: float | None = None) -> Selection:
     return Selection(tuple(e for e in examples if e.origin not in gone), tuple(findings))
 
 
-def answer_of(example: Example | Passage) -> str:
-    """The class of an example: its last answer, "" for plain text."""
-    if isinstance(example, Passage):
+def answer_of(example: AnyExample) -> str:
+    """The class of an example: its last answer, "" for plain text and ready tokens."""
+    if not isinstance(example, Example):
         return ""
     return next((m.content.strip() for m in reversed(example.messages) if m.role == "assistant"), "")
 
 
 def sample(
-    examples: Examples, count: int, *, seed: int = 0, by: Callable[[Example | Passage], Hashable] | None = None
-) -> tuple[Example | Passage, ...]:
+    examples: Examples, count: int, *, seed: int = 0, by: Callable[[AnyExample], Hashable] | None = None
+) -> tuple[AnyExample, ...]:
     """`count` examples drawn by lot, in the order of the file; with `by`, as evenly from each group as it allows.
 
     A larger sample with the same seed contains the smaller one.
@@ -87,7 +87,7 @@ def _enough(examples: Examples, count: int) -> None:
         raise UsageError(f"a sample of {count} cannot be drawn from {len(examples)} examples.")
 
 
-def diverse(examples: Examples, count: int, *, seed: int = 0) -> tuple[Example | Passage, ...]:
+def diverse(examples: Examples, count: int, *, seed: int = 0) -> tuple[AnyExample, ...]:
     """`count` examples that are far from each other, in the order of the file.
 
     Greedy k-center (Gonzalez 1985): the next one is always that which is least alike the nearest one chosen, by the
@@ -117,10 +117,10 @@ def _alike(signed: NDArray[np.uint16], one: int) -> NDArray[np.float64]:
 def balance(
     examples: Examples,
     *,
-    by: Callable[[Example | Passage], Hashable] = answer_of,
+    by: Callable[[AnyExample], Hashable] = answer_of,
     how: Literal["over", "under"] = "over",
     seed: int = 0,
-) -> tuple[Example | Passage, ...]:
+) -> tuple[AnyExample, ...]:
     """As many examples of each class: `over` repeats those of the rare ones, `under` leaves out of the frequent ones.
 
     Of a rare class every example is repeated as often as the others, but for a last round drawn by lot.
@@ -180,7 +180,7 @@ def clean(examples: Examples, fixes: Sequence[str]) -> Selection:
     unknown = [name for name in fixes if name not in FIXES]
     if unknown:
         raise UsageError(f"there is no fix {unknown[0]!r}; known are {', '.join(FIXES)}.")
-    kept: list[Example | Passage] = []
+    kept: list[AnyExample] = []
     findings = []
     for example in examples:
         current: Example | None = example if isinstance(example, Example) else None
@@ -189,7 +189,7 @@ def clean(examples: Examples, fixes: Sequence[str]) -> Selection:
             if fixed != current:
                 findings.append(find(name, f"cleaned: {FIXES[name][0]}.", example.origin))
             current = fixed
-        if isinstance(example, Passage):
+        if not isinstance(example, Example):
             kept.append(example)
         elif current is not None:
             kept.append(current)

@@ -8,7 +8,9 @@ import hashlib
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from tunesmith.data.example import Example, Message, Passage
+import numpy as np
+
+from tunesmith.data.example import AnyExample, Message, Passage, Tokenized
 from tunesmith.data.formats.roles import BEFORE
 from tunesmith.errors import RecipeError
 
@@ -21,22 +23,31 @@ SIDES = ("train", "validation", "test")
 class Split:
     """Three parts of a data set, each in the order of the file."""
 
-    train: tuple[Example | Passage, ...]
-    validation: tuple[Example | Passage, ...]
-    test: tuple[Example | Passage, ...]
+    train: tuple[AnyExample, ...]
+    validation: tuple[AnyExample, ...]
+    test: tuple[AnyExample, ...]
 
 
-def prompt_key(example: Example | Passage) -> bytes:
-    """The SHA-256 of an example's prompt: its turns up to the first answer to the user; of a passage, its text.
+def prompt_key(example: AnyExample) -> bytes:
+    """The SHA-256 of an example's prompt: its turns up to the first answer to the user; of a passage, its text; of
+    tokens, those before the first that is learned.
 
     All branches and continuations of one conversation have the same key. White space counts once.
     """
+    if isinstance(example, Tokenized):
+        return hashlib.sha256(b"tokens\0" + example.ids[: first_learned(example)].tobytes()).digest()
     if isinstance(example, Passage):
         parts = ["passage", " ".join(example.text.split())]
     else:
         turns = opening(example.messages)
         parts = [word for turn in turns for word in (turn.role, " ".join(turn.content.split()))]
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
+
+
+def first_learned(example: Tokenized) -> int:
+    """The place of the first token that is learned; of tokens that are learned from the beginning, their number."""
+    learned = np.flatnonzero(example.weights[1:]) + 1
+    return int(learned[0]) if len(learned) and learned[0] > 1 else len(example.ids)
 
 
 def opening(messages: Sequence[Message]) -> Sequence[Message]:
@@ -49,7 +60,7 @@ def opening(messages: Sequence[Message]) -> Sequence[Message]:
     return messages
 
 
-def split(examples: Iterable[Example | Passage], *, validation: float, test: float) -> Split:
+def split(examples: Iterable[AnyExample], *, validation: float, test: float) -> Split:
     """Examples set aside for choosing and for reporting, and the rest for training; see `assign` for the rule.
 
     Raises:

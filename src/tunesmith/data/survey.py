@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from tunesmith.data.checks import Finding, find, find_in_file
 from tunesmith.data.duplicates import prompt_text, whole_text
-from tunesmith.data.example import Example, Origin, Passage
+from tunesmith.data.example import AnyExample, Example, Origin, Tokenized
 from tunesmith.data.languages import language_of
 from tunesmith.data.personal import personal_data
 
@@ -61,18 +61,20 @@ def bucket(words: int) -> int:
     return 1 << (words.bit_length() - 1) if words else 0
 
 
-def survey(examples: Iterable[Example | Passage], *, personal: bool = True) -> tuple[Survey, list[Finding]]:
+def survey(examples: Iterable[AnyExample], *, personal: bool = True) -> tuple[Survey, list[Finding]]:
     """The survey of a set and what was found on the way; `personal` looks for personal data, the slowest part."""
     counts = Survey()
     findings = [finding for example in examples for finding in count(example, counts, personal=personal)]
     return counts, findings + judgement(counts)
 
 
-def count(example: Example | Passage, counts: Survey, *, personal: bool = True) -> list[Finding]:
+def count(example: AnyExample, counts: Survey, *, personal: bool = True) -> list[Finding]:
     """Add one example to a survey; what was found in it."""
+    counts.examples += 1
+    if isinstance(example, Tokenized):
+        return []
     findings = []
     text = whole_text(example)
-    counts.examples += 1
     counts.languages[language_of(text)] += 1
     counts.prompt_words[bucket(len(prompt_text(example).split()))] += 1
     if isinstance(example, Example):

@@ -7,13 +7,14 @@ between 0 and 1) is left out with a finding that says why, and the file never re
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from tunesmith.data.checks import Finding, find
-from tunesmith.data.example import Example, Message, Passage
+from tunesmith.data.example import AnyExample, Example, Message, Passage
 from tunesmith.data.formats.roles import BEFORE
 from tunesmith.errors import UsageError
 
@@ -36,7 +37,9 @@ class Form:
 
 def _message(message: Message) -> dict[str, Any]:
     row: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.tool_calls and not message.content:
+    if message.parts:
+        row["content"] = _content_parts(message)
+    elif message.tool_calls and not message.content:
         row["content"] = None
     optional = {
         "weight": message.weight,
@@ -46,6 +49,14 @@ def _message(message: Message) -> dict[str, Any]:
         "name": message.name,
     }
     return row | {key: value for key, value in optional.items() if value is not None}
+
+
+def _content_parts(message: Message) -> list[dict[str, Any]]:
+    """The content in pieces, of which those that count otherwise than the turn have a weight."""
+    weights = {(start, end): weight for start, end, weight in message.parts}
+    cuts = sorted({0, len(message.content), *(border for span in weights for border in span)})
+    pieces = [{"type": "text", "text": message.content[a:b], "weight": weights.get((a, b))} for a, b in pairwise(cuts)]
+    return [{key: value for key, value in piece.items() if value is not None} for piece in pieces]
 
 
 def _messages(example: Example) -> Row:
@@ -59,6 +70,7 @@ def _messages(example: Example) -> Row:
 
 def _openai(example: Example) -> Row:
     _whole_weight(example)
+    _whole_turns(example)
     if any(m.reasoning for m in example.messages):
         raise Unsayable("it holds reasoning")
     row = dict(_messages(example))
@@ -75,9 +87,15 @@ def _whole_weight(example: Example) -> None:
         raise Unsayable(f"it has the weight {example.weight}")
 
 
+def _whole_turns(example: Example) -> None:
+    if any(m.parts for m in example.messages):
+        raise Unsayable("parts of a turn have their own weight")
+
+
 def _plain(example: Example) -> tuple[str, list[Message]]:
     """The system text and the turns of a conversation without tools, reasoning and weights that are not told."""
     _whole_weight(example)
+    _whole_turns(example)
     turns = list(example.messages)
     system = "\n\n".join(m.content for m in turns if m.role in BEFORE)
     turns = [m for m in turns if m.role not in BEFORE]
@@ -121,6 +139,7 @@ def _alpaca(example: Example) -> Row:
 
 def _sharegpt(example: Example) -> Row:
     _whole_weight(example)
+    _whole_turns(example)
     names = {"system": "system", "developer": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
     turns = []
     for message in example.messages:
@@ -182,7 +201,7 @@ class Written:
     findings: tuple[Finding, ...]
 
 
-def write_examples(examples: Iterable[Example | Passage], path: Path, form: str = "messages") -> Written:
+def write_examples(examples: Iterable[AnyExample], path: Path, form: str = "messages") -> Written:
     """Write examples as JSONL of a form; beside SageMaker's file stands its `template.json`.
 
     The file appears when it is whole.
@@ -214,9 +233,11 @@ def write_examples(examples: Iterable[Example | Passage], path: Path, form: str 
     return Written(files, count, tuple(findings))
 
 
-def _row(example: Example | Passage, form: str) -> Row:
+def _row(example: AnyExample, form: str) -> Row:
     if isinstance(example, Example):
         return FORMS[form].row(example)
-    if form == "messages":
+    if form != "messages":
+        raise Unsayable("it is plain text or tokens, without turns")
+    if isinstance(example, Passage):
         return {"text": example.text}
-    raise Unsayable("it is plain text without turns")
+    return {"input_ids": example.ids.tolist(), "weights": example.weights.tolist()}

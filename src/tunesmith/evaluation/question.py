@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tunesmith.data.example import Example, Message, Passage
+from tunesmith.data.example import AnyExample, Example, Message, Passage, Tokenized
 from tunesmith.errors import DataError
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.encoded import EncodedExample
@@ -17,7 +17,7 @@ from tunesmith.tokens.encoded import EncodedExample
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt with its reference. A passage of plain text has no prompt: all of it is the reference.
+    """A prompt with its reference. Plain text and ready tokens have no prompt: they are read alone.
 
     `parts` are what the likelihood of the reference is measured on: one example, or the windows of a passage.
     """
@@ -33,13 +33,22 @@ class Question:
         return sum(int(np.count_nonzero(part.weights)) for part in self.parts)
 
 
-def questions(encoder: Encoder, examples: Sequence[Example | Passage], context: int) -> list[Question]:
+def questions(encoder: Encoder, examples: Sequence[AnyExample], context: int) -> list[Question]:
     """One question for each example. `encoder` learns the last assistant turn.
 
     Raises:
         DataError: an example has no assistant turn, or is longer than the `context`.
     """
-    return [_of_passage(encoder, e, context) if isinstance(e, Passage) else _of(encoder, e, context) for e in examples]
+    return [_question(encoder, example, context) for example in examples]
+
+
+def _question(encoder: Encoder, example: AnyExample, context: int) -> Question:
+    if isinstance(example, Passage):
+        return Question((), (), example.text, tuple(encoder.passages(example, context)))
+    if isinstance(example, Tokenized):
+        encoded = encoder.tokenized(example)
+        return Question((), (), _learned(encoder, encoded), (encoded,))
+    return _of(encoder, example, context)
 
 
 def _of(encoder: Encoder, example: Example, context: int) -> Question:
@@ -66,7 +75,3 @@ def _learned(encoder: Encoder, encoded: EncodedExample) -> str:
     """What is to be said where the content is empty (tool calls), as the template writes it, without the end token."""
     ids = [int(i) for i in encoded.ids[encoded.weights > 0] if int(i) not in encoder.stop_ids]
     return encoder.tokenizer.decode(ids)
-
-
-def _of_passage(encoder: Encoder, passage: Passage, context: int) -> Question:
-    return Question((), (), passage.text, tuple(encoder.passages(passage, context)))

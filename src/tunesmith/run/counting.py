@@ -13,9 +13,9 @@ from tunesmith.batches.forest import PrefixForest
 from tunesmith.batches.order import permutation
 from tunesmith.batches.packing import plan
 from tunesmith.data.checks import Finding, Findings
-from tunesmith.data.example import Example, Origin, Passage
+from tunesmith.data.example import AnyExample, Example, Origin, Tokenized
 from tunesmith.data.inspection import Item
-from tunesmith.tokens.checks import KINDS, Checker, check_ids
+from tunesmith.tokens.checks import KINDS, Checker, check_ids, check_tokenized
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.encoded import EncodedExample
 
@@ -51,7 +51,7 @@ class Counting:
     sample: list[EncodedExample] = field(default_factory=list)
     first: list[EncodedExample] = field(default_factory=list)
     _checker: Checker = field(init=False)
-    _waiting: list[Example | Passage] = field(default_factory=list)
+    _waiting: list[AnyExample] = field(default_factory=list)
     _record: Origin | None = None
     _stopped: str | None = None
     _seen: int = 0
@@ -114,6 +114,9 @@ class Counting:
             if isinstance(item, Example):
                 encoded, found = next(looked)
                 self._book([] if encoded is None else [encoded], found, item.origin)
+            elif isinstance(item, Tokenized):
+                ready = check_tokenized(self.encoder, item, context=self.context)
+                self._book([] if ready.encoded is None else [ready.encoded], ready.findings, item.origin)
             else:
                 windows = self.encoder.passages(item, self.context)
                 found = tuple(f for one in windows for f in check_ids(self.encoder, one, context=self.context))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tunesmith.data.checks import Finding
 from tunesmith.data.duplicates import leaked
-from tunesmith.data.example import Example, Passage
+from tunesmith.data.example import AnyExample, Example, Passage, Tokenized
 from tunesmith.data.reading import Reading, read_examples
 from tunesmith.data.settings import DataSettings
 from tunesmith.data.split import Split, split
@@ -37,7 +37,7 @@ class Sets:
     train: tuple[EncodedExample, ...]
     validation: tuple[EncodedExample, ...]
     test: tuple[EncodedExample, ...]
-    held_out: tuple[Example | Passage, ...]
+    held_out: tuple[AnyExample, ...]
     """The test examples as they were read."""
     read: int
     dropped: Mapping[str, int]
@@ -66,7 +66,7 @@ def read_sets(data: DataSettings, encoder: Encoder, *, context: int, split_turns
     leaks = [leak for examples in given.values() for leak in leaked(parts.train, examples)]
     raw = Split(parts.train, given.get("validation", parts.validation), given.get("test", parts.test))
     train, validation = books.encode(raw.train), books.encode(raw.validation)
-    kept_test: list[Example | Passage] = []
+    kept_test: list[AnyExample] = []
     test = books.encode(raw.test, kept_test)
     books.close()
     if len(train) < data.minimum:
@@ -121,7 +121,7 @@ class _Books:
         return reading
 
     def encode(
-        self, examples: Sequence[Example | Passage], kept: list[Example | Passage] | None = None
+        self, examples: Sequence[AnyExample], kept: list[AnyExample] | None = None
     ) -> tuple[EncodedExample, ...]:
         """The examples that can be trained; `kept` receives them as they were read."""
         encoded: list[EncodedExample] = []
@@ -134,7 +134,7 @@ class _Books:
                     kept.append(example)
         return tuple(encoded)
 
-    def _encoded(self, chunk: Sequence[Example | Passage]) -> list[list[EncodedExample]]:
+    def _encoded(self, chunk: Sequence[AnyExample]) -> list[list[EncodedExample]]:
         if all(isinstance(e, Example) for e in chunk):
             try:
                 return [[e] for e in self._encoder.encode_many([e for e in chunk if isinstance(e, Example)])]
@@ -142,16 +142,26 @@ class _Books:
                 pass  # one of them is refused: find out which, one by one
         return [self._one(e) for e in chunk]
 
-    def _one(self, example: Example | Passage) -> list[EncodedExample]:
+    def _one(self, example: AnyExample) -> list[EncodedExample]:
         if isinstance(example, Passage):
             windows = self._encoder.passages(example, self._limit)
             if not windows:
                 self.dropped["empty-text"] += 1
             return windows
+        if isinstance(example, Tokenized):
+            return self._ready(example)
         try:
             return self._encoder.encode_split(example) if self._split_turns else [self._encoder.encode(example)]
         except TemplateError as refusal:
             self.dropped["template-refuses"] += 1
+            self._refused.append(str(refusal))
+            return []
+
+    def _ready(self, row: Tokenized) -> list[EncodedExample]:
+        try:
+            return [self._encoder.tokenized(row)]
+        except TemplateError as refusal:
+            self.dropped["unknown-token-id"] += 1
             self._refused.append(str(refusal))
             return []
 
@@ -170,9 +180,7 @@ class _Books:
         """Refuse what the recipe does not say to drop."""
         d, problems = self._data, []
         if self._refused and d.on_bad_record == "stop":
-            problems.append(
-                _listed(f"{len(self._refused)} conversations cannot be rendered", self._refused, "on_bad_record")
-            )
+            problems.append(_listed(f"{len(self._refused)} examples cannot be encoded", self._refused, "on_bad_record"))
         if self._long and d.on_too_long == "stop":
             what = f"{len(self._long)} examples are longer than the context of {self._limit:,} tokens"
             problems.append(_listed(what, self._long, "on_too_long"))

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from tunesmith.data.example import Example, Message, Passage
+from tunesmith.data.example import AnyExample, Example, Message
 from tunesmith.data.files import find_files
 from tunesmith.data.reading import MEMORY, Reading, read_examples
 from tunesmith.data.records import Record, read_file
@@ -78,9 +78,9 @@ def read_prompts(opened: Opened, data: str, limit: int | None) -> list[Prompt]:
     return [_prompt(example) for example in limited(reading.examples, limit)]
 
 
-def _prompt(example: Example | Passage) -> Prompt:
-    if isinstance(example, Passage):
-        raise DataError(f"{example.origin}: plain text asks nothing. Give conversations or prompts.")
+def _prompt(example: AnyExample) -> Prompt:
+    if not isinstance(example, Example):
+        raise DataError(f"{example.origin}: plain text or tokens ask nothing. Give conversations or prompts.")
     *before, last = example.messages
     if last.role != "assistant":
         return Prompt(example.messages, example.tools, None)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from tunesmith.data.example import Example, Passage
+from tunesmith.data.example import AnyExample
 from tunesmith.data.reading import Reading, read_examples
 from tunesmith.models.folder import is_adapter
 from tunesmith.models.forward import Network
@@ -101,6 +101,6 @@ def _by_preference() -> Sequence[str]:
     return sorted(BUILT_IN, key=lambda name: name == "plain")
 
 
-def limited(examples: Sequence[Example | Passage], limit: int | None) -> Sequence[Example | Passage]:
+def limited(examples: Sequence[AnyExample], limit: int | None) -> Sequence[AnyExample]:
     """The first `limit` examples."""
     return examples if limit is None else examples[:limit]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tunesmith.data.checks import Finding
-from tunesmith.data.example import Example, Passage
+from tunesmith.data.example import AnyExample
 from tunesmith.data.mixture import mix, tempered
 from tunesmith.data.reading import Reading, field_values, read_examples
 from tunesmith.data.selection import Selection, answer_of, balance, clean, dedup, diverse, sample
@@ -20,7 +20,7 @@ from tunesmith.data.split import SIDES, assign, prompt_key
 from tunesmith.data.writing import write_examples
 from tunesmith.errors import UsageError
 
-Examples = Sequence[Example | Passage]
+Examples = Sequence[AnyExample]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tunesmith.data.checks import Finding
-from tunesmith.data.example import Example, Origin
+from tunesmith.data.example import Example, Origin, Tokenized
 from tunesmith.data.kinds import Kind
 from tunesmith.errors import TemplateError
 from tunesmith.tokens.encode import Encoder, Learned
@@ -22,6 +24,12 @@ KINDS: dict[str, Kind] = {
         "data.on_bad_record",
     ),
     "no-target-token": Kind("stop", "No token is learned.", "Add an answer or a weight.", "data.on_no_target"),
+    "unknown-token-id": Kind(
+        "stop",
+        "A ready token is none of this tokenizer's.",
+        "Make the tokens with the tokenizer of the model that is trained.",
+        "data.on_bad_record",
+    ),
     "too-long": Kind(
         "stop",
         "The example has more tokens than the context; an answer is never cut.",
@@ -137,6 +145,25 @@ def check_ids(encoder: Encoder, encoded: EncodedExample, *, context: int) -> Ite
         yield found("too-long", f"it has {len(encoded):,} tokens, {more:,} more than {context:,} fit", origin)
     if tokenizer.bos_id is not None and encoded.ids[:2].tolist() == [tokenizer.bos_id] * 2:
         yield found("double-bos", "it begins with two BOS tokens", origin)
+
+
+def check_tokenized(encoder: Encoder, row: Tokenized, *, context: int) -> Checked:
+    """What ready tokens become (None where the tokenizer does not know one), and what is found in them."""
+    try:
+        encoded = encoder.tokenized(row)
+    except TemplateError as error:
+        return Checked(None, (found("unknown-token-id", _without_place(error, row.origin), row.origin),), False)
+    return Checked(encoded, (*check_ids(encoder, encoded, context=context), *_unended(encoder, encoded)), False)
+
+
+def _unended(encoder: Encoder, encoded: EncodedExample) -> Iterator[Finding]:
+    """Learned tokens with context behind them, or at the end, that no end token closes."""
+    taught = encoded.weights > 0
+    last = np.flatnonzero(taught & ~np.append(taught[1:], False))
+    open_ = [int(place) for place in last if int(encoded.ids[place]) not in encoder.stop_ids]
+    if open_:
+        tail = encoder.tokenizer.decode(encoded.ids[max(0, open_[0] - 4) : open_[0] + 1].tolist())
+        yield found("no-end-token", f"a learned answer ends {tail!r}, with no end token", encoded.origin)
 
 
 def _findings(

@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tunesmith.data.example import Example, Message, Origin, Passage
+from tunesmith.data.example import Example, Message, Origin, Passage, Tokenized
 from tunesmith.errors import TemplateError
 from tunesmith.tokens.answers import Answer, find_answers, require_certain
 from tunesmith.tokens.builtin import template_text
 from tunesmith.tokens.encoded import EncodedExample
+from tunesmith.tokens.parts import spans_of, token_weights
 from tunesmith.tokens.sandbox import FROZEN_DATE
 from tunesmith.tokens.segments import Segment, Segmenter
 from tunesmith.tokens.shapes import Pattern, Shapes
@@ -98,7 +99,7 @@ class Encoder:
             rendering, answers = self._read(example)
             weights = self._weights(example, [answer.message for answer in answers])
             for answer in answers:
-                if weights[answer.message] > 0:
+                if weights[answer.message] > 0 or example.messages[answer.message].parts:
                     require_certain(answer)
         return self._learned(example, rendering, answers, weights)
 
@@ -115,7 +116,8 @@ class Encoder:
             rendering, answers = self._read(example)
             weights = self._weights(example, [answer.message for answer in answers])
             rewritten = [a.message for a in answers if a.doubt is not None and weights[a.message] > 0]
-            whole = self._learned(example, rendering, answers, {**weights, **dict.fromkeys(rewritten, 0.0)})
+            kept_weights = {message: weight for message, weight in weights.items() if message not in rewritten}
+            whole = self._learned(example, rendering, answers, kept_weights)
             parts = [self._ending_with(example, message, weights[message]) for message in rewritten]
         kept = [part for part in (whole, *parts) if part.spans] or [whole]
         return self._tokenized([self._segments(part) for part in kept], [example.origin] * len(kept))
@@ -148,6 +150,22 @@ class Encoder:
         starts = range(0, max(len(ids) - 1, 1), step)
         return [_window(ids[at : at + window], passage) for at in starts]
 
+    def tokenized(self, row: Tokenized) -> EncodedExample:
+        """Ready tokens as they are; only the first, which nothing before it predicts, is never a target.
+
+        Raises:
+            TemplateError: the tokenizer does not know one of them.
+        """
+        highest = int(row.ids.max())
+        if highest >= self.tokenizer.vocabulary_size:
+            raise TemplateError(
+                f"{row.origin}: it holds the token id {highest:,}, but the tokenizer of this model has "
+                f"{self.tokenizer.vocabulary_size:,}. Make the tokens with the tokenizer of the model that is trained."
+            )
+        weights = row.weights.copy()
+        weights[:1] = 0.0
+        return EncodedExample(row.ids.astype(np.int32), weights, row.origin)
+
     def _read(self, example: Example) -> tuple[Rendering, tuple[Answer, ...]]:
         rendering = self.template.render(example.messages, example.tools)
         return rendering, find_answers(self.template, rendering, example.messages, example.tools)
@@ -155,7 +173,8 @@ class Encoder:
     def _learned(
         self, example: Example, rendering: Rendering, answers: tuple[Answer, ...], weights: Mapping[int, float]
     ) -> Learned:
-        spans = [(*piece, weights[answer.message]) for answer in answers for piece in answer.pieces]
+        """What is learned where the answers have these weights; one without is context, parts and all."""
+        spans = [span for answer in answers for span in spans_of(example, rendering, answer, weights)]
         if self.train_on == "all":
             spans = _filled(spans, len(rendering.text), example.weight)
         return Learned(rendering, answers, tuple(span for span in spans if span[2] > 0))
@@ -165,12 +184,13 @@ class Encoder:
         rendering, answers = self._read(replace(example, messages=example.messages[: message + 1]))
         last = answers[-1]
         require_certain(last)
-        return Learned(rendering, answers, tuple((*piece, weight) for piece in last.pieces))
+        spans = spans_of(example, rendering, last, {message: weight})
+        return Learned(rendering, answers, tuple(span for span in spans if span[2] > 0))
 
     def _tokenized(self, segmented: Sequence[Sequence[Segment]], origins: Sequence[Origin]) -> list[EncodedExample]:
         flat = iter(self.tokenizer.encode_batch([(s.text, s.after) for segments in segmented for s in segments]))
         return [
-            _assembled(origin, segments, [next(flat) for _ in segments])
+            _assembled(origin, segments, [next(flat) for _ in segments], self.tokenizer)
             for origin, segments in zip(origins, segmented, strict=True)
         ]
 
@@ -255,11 +275,18 @@ def _filled(spans: Iterable[tuple[int, int, float]], end: int, weight: float) ->
     return [span for span in [*filled, (at, end, weight)] if span[0] < span[1]]
 
 
-def _assembled(origin: Origin, segments: Sequence[Segment], ids: Sequence[list[int]]) -> EncodedExample:
+def _assembled(
+    origin: Origin, segments: Sequence[Segment], ids: Sequence[list[int]], tokenizer: Tokenizer
+) -> EncodedExample:
     flat = np.array([id_ for piece in ids for id_ in piece], dtype=np.int32)
     weights = np.repeat(
         np.array([segment.weight for segment in segments], dtype=np.float32), [len(piece) for piece in ids]
     )
+    at = 0
+    for segment, piece in zip(segments, ids, strict=True):
+        if segment.parts:
+            weights[at : at + len(piece)] = token_weights(tokenizer, segment)
+        at += len(piece)
     weights[:1] = 0.0  # nothing stands before the first token that could predict it
     return EncodedExample(flat, weights, origin)
 

@@ -18,11 +18,15 @@ from tunesmith.tokens.traced import TEMPLATE
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of text that becomes tokens on its own, what stands before it, and the weight of its tokens."""
+    """A piece of text that becomes tokens on its own, what stands before it, and the weight of its tokens.
+
+    `parts` are the characters (start, end, weight) that count where they do not all count alike; the rest is context.
+    """
 
     text: str
     after: After
     weight: float
+    parts: tuple[tuple[int, int, float], ...] = ()
 
 
 class Segmenter:
@@ -57,16 +61,17 @@ class Segmenter:
         """The pieces of the text, in order, without gap; `learned` are spans (start, end, weight)."""
         text = rendering.text
         borders = {border for answer in answers for piece in answer.pieces for border in piece}
-        borders.update(border for start, end, _ in learned for border in (start, end))
         # One cut inside such a text is enough: what is left of it is no control token any more.
         borders.update(match.start() + 1 for match in self._forged(rendering, answers))
         cuts = sorted(borders - {0, len(text)})
-        starts = [start for start, _, _ in learned]
         segments = []
         for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
-            place = bisect_right(starts, start) - 1
-            inside = place >= 0 and start < learned[place][1]
-            segments.append(Segment(text[start:end], self._after(text, start), learned[place][2] if inside else 0.0))
+            parts = tuple(
+                (max(a, start) - start, min(b, end) - start, w) for a, b, w in learned if a < end and start < b
+            )
+            alike = not parts or (len(parts) == 1 and parts[0][:2] == (0, end - start))
+            weight = parts[0][2] if parts and alike else 0.0
+            segments.append(Segment(text[start:end], self._after(text, start), weight, () if alike else parts))
         return [segment for segment in segments if segment.text]
 
     def segments_of_runs(

@@ -195,7 +195,7 @@ def _parts(rendering: Rendering, start: int, end: int) -> tuple[Part, ...] | Non
 
 
 def _is_special(message: Message) -> bool:
-    return bool(message.tool_calls) or message.tool_call_id is not None or message.name is not None
+    return bool(message.tool_calls or message.parts) or message.tool_call_id is not None or message.name is not None
 
 
 def _field(message: Message, words: Words) -> str:

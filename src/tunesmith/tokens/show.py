@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.text import Text
 
-from tunesmith.data.example import Example, Passage
+from tunesmith.data.example import AnyExample, Passage, Tokenized
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.encoded import EncodedExample
 
@@ -46,14 +46,16 @@ class Shown:
         }
 
 
-def show(encoder: Encoder, example: Example | Passage, *, window: int) -> list[Shown]:
-    """What an example becomes: one for a conversation, one for each window of `window` tokens of a passage.
+def show(encoder: Encoder, example: AnyExample, *, window: int) -> list[Shown]:
+    """What an example becomes: one for a conversation or ready tokens, one for each window of a passage.
 
     Raises:
-        TemplateError: the template refuses the conversation.
+        TemplateError: the template refuses the conversation, or the tokenizer does not know a token.
     """
     if isinstance(example, Passage):
         return [shown(encoder, encoded) for encoded in encoder.passages(example, window)]
+    if isinstance(example, Tokenized):
+        return [shown(encoder, encoder.tokenized(example))]
     return [shown(encoder, encoder.encode(example))]
 
 

@@ -107,6 +107,21 @@ class Tokenizer:
         ids_of.update({text: [id_] for text, id_ in self.added.items()})
         return [[id_ for part in parts if part for id_ in ids_of[part]] for parts in parted]
 
+    def ends(self, text: str, after: After) -> tuple[list[int], list[int]]:
+        """Token ids of a piece of text as `encode_batch` gives them, and the character at which each of them ends."""
+        if self._bare is None or after == "start":
+            ids, offsets = self.offsets(text)
+            return ids, [end for _, end in offsets]
+        if after == "control":
+            ids, offsets = self.offsets(self._guard + text)
+            first = 1 if self._guard else 0
+            return ids[first:], [end - len(self._guard) for _, end in offsets[first:]]
+        match = self._added_pattern.search(text)
+        border = match.start() if match else len(text)
+        bare = self._bare.encode(text[:border], add_special_tokens=False)
+        behind, ends = self.ends(text[border:], "control") if match else ([], [])
+        return [*bare.ids, *behind], [*(end for _, end in bare.offsets), *(border + end for end in ends)]
+
     def plain_pieces(self, text: str, tokens: Iterable[str]) -> list[str]:
         """`text` cut inside every occurrence of one of `tokens`, so that none of them can be recognised."""
         cuts = [match.start() + 1 for match in _overlapping(any_of(tokens), text)]

@@ -107,7 +107,9 @@ LINES: dict[str, tuple[str | bytes, str]] = {
     "turns as text": (json.dumps({"messages": json.dumps([USER, BOT])}), "json-as-text"),
     "weight on user": (_talk({**USER, "weight": 1}, BOT), "weight-not-on-assistant"),
     "all weights zero": (_asked(weight=0), "no-target"),
-    "weights of parts": (_asked(train_detail=[{"begin_offset": 0, "end_offset": 1, "train": True}]), "partial-weights"),
+    "parts beyond the end": (_asked(train_detail=[{"begin_offset": 0, "end_offset": 99, "train": True}]), "bad-parts"),
+    "parts that overlap": (_asked(train_on=[[0, 2], [1, 3]]), "bad-parts"),
+    "parts on a user": (_talk({**USER, "train_on": [[0, 1]]}, BOT), "weight-not-on-assistant"),
     "misspelled weight": (_asked(wieght=0), "unknown-key"),
     "image": (_talk({"role": "user", "content": [{"type": "image_url", "image_url": {}}]}, BOT), "unsupported-content"),
     "tools is a number": (_talk(USER, BOT, tools=7), "bad-tool-definition"),
@@ -179,6 +181,10 @@ def test_a_line_beyond_the_limit_is_skipped_and_the_next_is_read(
 def test_every_kind_that_stops_a_record_can_be_reached_by_a_setting_or_is_damage() -> None:
     damage = {name for name, kind in KINDS.items() if kind.level == "stop" and kind.setting is None}
     assert damage == {"truncated-file", "rest-not-read"}
+
+
+def test_at_least_sixty_kinds_of_broken_input_are_planted() -> None:
+    assert len(LINES) >= 60
 
 
 def test_names_are_kebab_case_and_sentences_end_with_a_point() -> None:

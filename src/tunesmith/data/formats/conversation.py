@@ -118,7 +118,7 @@ def _check_target(messages: Sequence[Message], at: str, notes: Notes) -> None:
         ends = f"the conversation ends with the {last}" if last != "system" else "the conversation has no answer"
         message = f"{ends}, so it teaches nothing. Add the answer, or set data.on_no_target: drop."
         notes.add("no-answer", message, at)
-    elif all(m.weight == 0 for m in answers):
+    elif all(m.weight == 0 and not any(weight for _, _, weight in m.parts) for m in answers):
         message = "every assistant turn has weight 0, so it teaches nothing. Raise one, or set data.on_no_target: drop."
         notes.add("no-target", message, at)
     elif last != "assistant":

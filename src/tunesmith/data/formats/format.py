@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunesmith.data.checks import Finding, find
-from tunesmith.data.example import Example, Origin, Passage
+from tunesmith.data.example import AnyExample, Origin
 from tunesmith.data.records import Record
 
-Outcome = list[Example | Passage | Finding]
+Outcome = list[AnyExample | Finding]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Notes:
         self.stopped = self.stopped or finding.level == "stop"
         self.found.append(finding)
 
-    def outcome(self, *made: Example | Passage) -> Outcome:
+    def outcome(self, *made: AnyExample) -> Outcome:
         """The findings, and what was made unless one of them stops the record."""
         return [*self.found] if self.stopped else [*made, *self.found]
 

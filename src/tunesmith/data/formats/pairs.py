@@ -5,8 +5,10 @@ has two parts they are joined by an empty line: `instruction`, a blank line, the
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from tunesmith.data.checks import Finding
 from tunesmith.data.example import Message
 from tunesmith.data.formats.conversation import conversation
 from tunesmith.data.formats.format import Format, Notes, Outcome, text_field
@@ -98,11 +100,30 @@ DOLLY = _pair(
     answer="response",
     extra=("category",),
 )
-FLAN = _pair(
+_ONE_TEMPLATE = _pair(
     "flan",
-    'FLAN: {"inputs": …, "targets": …}',
+    'FLAN: {"inputs": …, "targets": …}, also lists of both: one task in several templates',
     prompt="inputs",
     addition=None,
     answer="targets",
     extra=(),
 )
+
+
+def _templates(record: Record) -> Outcome:
+    """One example for each of the `inputs` that put a task in several ways; all of them, or none and the findings."""
+    value, notes = record.value, Notes(record.origin)
+    inputs, targets = value.get("inputs"), value.get("targets")
+    if not isinstance(inputs, list) or not inputs or not all(isinstance(text, str) for text in inputs):
+        return _ONE_TEMPLATE.examples(record)
+    answers = targets if isinstance(targets, list) else [targets] * len(inputs)
+    if len(answers) != len(inputs):
+        notes.add("wrong-type", f"{len(inputs)} inputs stand beside {len(answers)} targets.", "targets")
+        return notes.outcome()
+    ways = [{**value, "inputs": text, "targets": answer} for text, answer in zip(inputs, answers, strict=True)]
+    found = [item for way in ways for item in _ONE_TEMPLATE.examples(Record(way, record.origin))]
+    stopped = any(isinstance(item, Finding) and item.level == "stop" for item in found)
+    return [item for item in found if isinstance(item, Finding)] if stopped else found
+
+
+FLAN = replace(_ONE_TEMPLATE, examples=_templates)

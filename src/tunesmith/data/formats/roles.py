@@ -31,6 +31,7 @@ ALIASES = {
 }
 
 # The peers' names for how much a turn counts: OpenAI, Axolotl (train, training), ms-swift (loss, loss_scale),
-# LLaMA-Factory v1 (loss_weight).
+# LLaMA-Factory v1 (loss_weight). torchtune's `masked` says the opposite.
 WEIGHTS = ("weight", "train", "training", "loss", "loss_scale", "loss_weight")
+MASKED = "masked"
 CALLS = ("function_call", "tool_call")

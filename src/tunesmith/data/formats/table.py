@@ -11,11 +11,13 @@ from tunesmith.data.formats.pairs import ALPACA, DOLLY, FLAN, PROMPT_COMPLETION
 from tunesmith.data.formats.preference import MARKED, PREFERENCE, RANKED
 from tunesmith.data.formats.sharegpt import SHAREGPT
 from tunesmith.data.formats.text import TEXT
+from tunesmith.data.formats.tokenized import TOKENIZED
 from tunesmith.data.formats.tree import TREE
 
 FORMATS: dict[str, Format] = {
     f.name: f
     for f in (
+        TOKENIZED,
         TREE,
         PREFERENCE,
         RANKED,

@@ -5,20 +5,31 @@ thing (content parts, weights under the peers' names, the older `function_call`)
 """
 
 import difflib
-import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from tunesmith.data.example import Message
 from tunesmith.data.formats.format import Notes
-from tunesmith.data.formats.roles import ALIASES, ROLES, WEIGHTS
+from tunesmith.data.formats.roles import ALIASES, MASKED, ROLES, WEIGHTS
 from tunesmith.data.formats.tools import legacy_call, read_calls
+from tunesmith.data.formats.weights import PARTS, Parts, flag_of, read_parts
 
-PARTIAL = ("train_detail", "train_on", "weights")
 REASONING = ("reasoning_content", "reasoning", "thinking")
 _KNOWN = frozenset(
-    ("role", "content", "name", "tool_calls", "tool_call_id", "function_call", "refusal", *WEIGHTS, *REASONING)
+    (
+        "role",
+        "content",
+        "name",
+        "tool_calls",
+        "tool_call_id",
+        "function_call",
+        "refusal",
+        MASKED,
+        *WEIGHTS,
+        *PARTS,
+        *REASONING,
+    )
 )
 _TEXT_PARTS = ("text", "input_text", "output_text")
 _REASONING_PARTS = ("reasoning", "thinking")
@@ -36,7 +47,7 @@ def read_turn(raw: Any, at: str, notes: Notes) -> Message | None:
     role = read_role(role, at, notes)
     if role is None:
         return None
-    content, reasoning, calls = read_content(raw, at, notes)
+    content, reasoning, calls, flagged = read_content(raw, at, notes)
     for key in raw:
         if key not in _KNOWN and (meant := _misspelled(key)):
             notes.add("unknown-key", f"the key {key!r} is not read; did you mean {meant!r}?", f"{at}.{key}")
@@ -50,6 +61,7 @@ def read_turn(raw: Any, at: str, notes: Notes) -> Message | None:
         tool_calls=calls,
         tool_call_id=_text_or_none(raw, "tool_call_id", at, notes),
         name=_text_or_none(raw, "name", at, notes),
+        parts=read_parts(raw, content, flagged, role, at, notes),
     )
 
 
@@ -70,43 +82,44 @@ def read_role(raw: Any, at: str, notes: Notes) -> str | None:
     return None
 
 
-def read_content(
-    raw: Mapping[str, Any], at: str, notes: Notes
-) -> tuple[str, str | None, tuple[Mapping[str, Any], ...]]:
-    """Text, reasoning and the tool calls among the content parts."""
+Content = tuple[str, str | None, tuple[Mapping[str, Any], ...], Parts]
+"""Text, reasoning, tool calls, and the parts of the text that have a weight of their own."""
+
+
+def read_content(raw: Mapping[str, Any], at: str, notes: Notes) -> Content:
+    """What a turn says, be it text or content parts."""
     content = raw.get("content")
     reasoning = next((raw[key] for key in REASONING if isinstance(raw.get(key), str)), None)
     if content is None:
         refusal = raw.get("refusal")
-        return (refusal if isinstance(refusal, str) else ""), reasoning, ()
+        return (refusal if isinstance(refusal, str) else ""), reasoning, (), ()
     if isinstance(content, str):
-        return content, reasoning, ()
+        return content, reasoning, (), ()
     if not isinstance(content, list):
         notes.add("wrong-type", f"the content is {_shown(content)}, where text is needed.", f"{at}.content")
-        return "", reasoning, ()
+        return "", reasoning, (), ()
     return _read_parts(content, reasoning, f"{at}.content", notes)
 
 
-def _read_parts(
-    parts: list[Any], reasoning: str | None, at: str, notes: Notes
-) -> tuple[str, str | None, tuple[Mapping[str, Any], ...]]:
-    text, thoughts = [], [] if reasoning is None else [reasoning]
+def _read_parts(parts: list[Any], reasoning: str | None, at: str, notes: Notes) -> Content:
+    text, thoughts = "", [] if reasoning is None else [reasoning]
     calls: tuple[Mapping[str, Any], ...] = ()
+    flagged: Parts = ()
     for i, part in enumerate(parts):
         kind = part.get("type", "text") if isinstance(part, Mapping) else "text"
         words = part if isinstance(part, str) else _words(part, kind)
-        if isinstance(part, Mapping) and any(part.get(key) is not None for key in WEIGHTS):
-            notes.add("partial-weights", "a part of the turn has its own weight.", f"{at}[{i}]")
-        elif kind == "tool_call" and words is not None:
+        if kind == "tool_call" and words is not None:
             calls += read_calls(words, f"{at}[{i}]", notes)
         elif words is not None and kind in (*_TEXT_PARTS, "refusal"):
-            text.append(words)
+            weight = flag_of(part, f"{at}[{i}]", notes) if isinstance(part, Mapping) else None
+            flagged += ((len(text), len(text) + len(words), weight),) if weight is not None and words else ()
+            text += words
         elif words is not None and kind in _REASONING_PARTS:
             thoughts.append(words)
         else:
             what = f"a part of type {kind!r}" if isinstance(part, Mapping) else f"a part that is {_shown(part)}"
             notes.add("unsupported-content", f"the turn holds {what}; only text can be learned.", f"{at}[{i}]")
-    return "".join(text), "".join(thoughts) if thoughts else None, calls
+    return text, "".join(thoughts) if thoughts else None, calls, flagged
 
 
 def _words(part: Any, kind: Any) -> str | None:
@@ -117,29 +130,11 @@ def _words(part: Any, kind: Any) -> str | None:
 
 def read_weight(raw: Mapping[str, Any], role: str, at: str, notes: Notes) -> float | None:
     """How much the turn counts under whichever name the weight is written; None where it is not."""
-    if any(raw.get(key) for key in PARTIAL):
-        notes.add("partial-weights", "the turn has weights for parts of its text.", at)
-    values: dict[str, float] = {}
-    for key in WEIGHTS:
-        value = raw.get(key)
-        if value is None:
-            continue
-        if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-            notes.add("bad-weight", f"{key} is {_shown(value)}, where a number ≥ 0 is needed.", f"{at}.{key}")
-            return None
-        values[key] = float(value)
-    if not values:
-        return None
-    if len(set(values.values())) > 1:
-        notes.add("bad-weight", f"the flags of the turn contradict each other: {values}.", at)
-        return None
-    key, weight = next(iter(values.items()))
-    if role == "assistant":
-        return weight
-    if weight:
-        message = f"{key} {raw[key]} stands on a {role} turn; weights are read on assistant turns alone."
-        notes.add("weight-not-on-assistant", message, f"{at}.{key}")
-    return None
+    weight = flag_of(raw, at, notes)
+    if weight and role != "assistant":
+        message = f"a weight of {weight:g} stands on a {role} turn; weights are read on assistant turns alone."
+        notes.add("weight-not-on-assistant", message, at)
+    return weight if role == "assistant" else None
 
 
 @lru_cache(maxsize=1000)
