@@ -17,6 +17,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,17 +42,18 @@ SETTINGS = (
 )  # fmt: skip
 
 
-def start(arguments: Sequence[str]) -> int:
-    """A child that trains (or goes on) and ends with 0 when it has finished; its process id."""
+def start(arguments: Sequence[str], said: Path) -> int:
+    """A child that trains (or goes on) and ends with 0 when it has finished; what it says goes to the file `said`."""
     child = os.fork()
     if child:
         return child
     code = 1
     try:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
+        os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
         train(load_recipe(None, arguments), resume="auto", say=lambda text: None)
         code = 0
+    except Exception:
+        traceback.print_exc()
     finally:
         os._exit(code)
 
@@ -64,26 +66,26 @@ def outcome(run: Path) -> tuple[str, str, list[dict[str, object]]]:
     return weights_sha256(run / "final"), weights_sha256(run / "best"), journal
 
 
-def finish(arguments: Sequence[str]) -> float:
+def finish(arguments: Sequence[str], said: Path) -> float:
     """Let a run end undisturbed; the seconds that it took."""
     began = time.monotonic()
-    _, status = os.waitpid(start(arguments), 0)
-    assert status == 0, "a run that nobody killed failed"
+    _, status = os.waitpid(start(arguments, said), 0)
+    assert status == 0, f"a run that nobody killed failed:\n{said.read_text()}"
     return time.monotonic() - began
 
 
-def killed_until_done(arguments: Sequence[str], most: float, dice: random.Random, left: int) -> int:
+def killed_until_done(arguments: Sequence[str], said: Path, most: float, dice: random.Random, left: int) -> int:
     """Start a run again and again, killing it up to `left` times, until it ends; how often it was killed."""
     kills = 0
     while True:
-        child = start(arguments)
+        child = start(arguments, said)
         if kills < left:
             time.sleep(dice.uniform(0, most))
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         if status == 0:
             return kills
-        assert os.WIFSIGNALED(status), "a resumed run failed by itself"
+        assert os.WIFSIGNALED(status), f"a resumed run failed by itself after {kills} kills:\n{said.read_text()}"
         kills += 1
 
 
@@ -98,21 +100,22 @@ def main() -> int:
     began = time.monotonic()
     kills = runs = wrong = 0
     with tempfile.TemporaryDirectory(prefix="tunesmith-torture-") as name:
-        place = Path(name)
+        place, said = Path(name), Path(name) / "said"
         model, data = tiny_model(place / "model"), chat_file(place / "train.jsonl")
         held_out = chat_file(place / "validation.jsonl", count=6, start=100)
         files = [f"model={model}", f"data.train={data}", f"data.validation={held_out}", *SETTINGS]
         expected, took = {}, {}
         for method, settings in METHODS.items():
             run = place / f"reference {method}"
-            took[method] = finish([*files, *settings, f"run={run}"])
+            took[method] = finish([*files, *settings, f"run={run}"], said)
             expected[method] = outcome(run)
         while kills < asked.kills and time.monotonic() - began < asked.seconds:
             method = list(METHODS)[runs % len(METHODS)]
             run = place / f"run {runs}"
             arguments = [*files, *METHODS[method], f"run={run}"]
-            kills += killed_until_done(arguments, took[method], dice, min(12, asked.kills - kills))
+            kills += killed_until_done(arguments, said, took[method], dice, min(12, asked.kills - kills))
             runs += 1
+            print(f"{kills} kills in {runs} runs", file=sys.stderr, flush=True)
             if outcome(run) != expected[method]:
                 wrong += 1
                 print(f"WRONG after kills: {method} (seed {asked.seed}, run {runs})")

@@ -10,12 +10,11 @@ from pathlib import Path
 
 from tunesmith.errors import CheckpointError, UsageError
 from tunesmith.recipe import Loaded, load_recipe
-from tunesmith.run.folder import RECIPE, differences, versions
+from tunesmith.run.folder import IDENTITY, RECIPE, differences, versions
 from tunesmith.run.prepare import Prepared
 from tunesmith.training.schedule import learning_rate
 from tunesmith.training.settings import TrainingSettings
 
-IDENTITY = "identity.json"
 CHANGEABLE = ("training.epochs", "training.steps", "training.micro_batch_tokens")
 """The settings that a continued run may have otherwise; the first two may only grow."""
 

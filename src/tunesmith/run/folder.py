@@ -23,6 +23,9 @@ NUMERICS = 1
 
 FINAL, BEST, CHECKPOINTS = "final", "best", "checkpoints"
 RECIPE, METRICS, REPORT, LOG = "recipe.yaml", "metrics.jsonl", "report.json", "console.log"
+IDENTITY = "identity.json"
+_BEGINNINGS = {".lock", IDENTITY, f".{IDENTITY}.partial", f".{RECIPE}.partial"}
+"""What a run writes before its recipe; where nothing else stands, it never began."""
 
 
 def versions() -> dict[str, str]:
@@ -40,13 +43,21 @@ def new_folder(recipe: Recipe, *, now: Callable[[], time.struct_time] = time.loc
     """
     if recipe.run is None:
         return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S', now())}-{recipe.name or 'run'}"
-    folder = Path(recipe.run)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    require_new(Path(recipe.run))
+    return Path(recipe.run)
+
+
+def require_new(folder: Path) -> None:
+    """Return only if no run has begun in `folder` and nothing else stands there.
+
+    Raises:
+        UsageError: something does.
+    """
+    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - _BEGINNINGS):
         raise UsageError(
             f"{folder}: this folder exists and is never overwritten. Name another with run=…, or continue it: "
             f"`tunesmith train --resume {folder}`."
         )
-    return folder
 
 
 def is_started(folder: Path) -> bool:
@@ -72,7 +83,11 @@ def replace_folder(target: Path, write: Callable[[Path], object]) -> None:
     heal(target.parent)
     fresh, before = target.with_name(f".{target.name}.new"), target.with_name(f".{target.name}.before")
     shutil.rmtree(fresh, ignore_errors=True)
-    write(fresh)
+    try:
+        write(fresh)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)  # a full disk needs the space
+        raise
     if target.exists():
         target.rename(before)
     fresh.rename(target)

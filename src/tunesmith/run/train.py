@@ -23,7 +23,7 @@ from tunesmith.recipe import Loaded, load_recipe
 from tunesmith.recipe.writing import dump
 from tunesmith.run import ending
 from tunesmith.run import folder as places
-from tunesmith.run.continuing import IDENTITY, changed, consequences, identity, prove_same
+from tunesmith.run.continuing import changed, consequences, identity, prove_same
 from tunesmith.run.prepare import Prepared, Ready, Say, make_ready, prepare
 from tunesmith.run.report import closing, report
 from tunesmith.run.stopping import stop_requests
@@ -61,7 +61,8 @@ def train(loaded: Loaded, *, resume: Literal["never", "auto"] = "never", say: Sa
     prepared = prepare(loaded, talk)
     ready = make_ready(prepared, talk)
     with lock(folder):
-        durable.write_json(folder / IDENTITY, dict(identity(prepared)))
+        places.require_new(folder)  # another process may have trained here while this one prepared
+        durable.write_json(folder / places.IDENTITY, dict(identity(prepared)))
         durable.write_text(folder / places.RECIPE, _recipe_text(prepared, folder))
         return _train(prepared, ready, folder, talk)
 
@@ -99,6 +100,19 @@ def _go_on(folder: Path, accept: Sequence[str], longer: Sequence[str], say: Say 
 
 
 def _train(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> RunResult:
+    """Every step that is left, with a disk that refuses told in a sentence wherever it does."""
+    try:
+        return _trained(prepared, ready, folder, talk)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise TrainingError(
+            f"{error.filename or folder}: cannot be written: {durable.cause(error)}, then: "
+            f"tunesmith train --resume {folder}"
+        ) from error
+
+
+def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> RunResult:
     began = time.perf_counter()
     recipe, sets = prepared.recipe, prepared.sets
     settings = recipe.training
@@ -192,9 +206,9 @@ def _save_weights(ready: Ready, prepared: Prepared, target: Path) -> None:
     try:
         places.replace_folder(target, write)
     except (OSError, SafetensorError) as error:
-        cause = durable.cause(error) if isinstance(error, OSError) else f"{error}. Free some space"
         raise TrainingError(
-            f"{target}: the weights cannot be written: {cause}, then: tunesmith train --resume {target.parent}"
+            f"{target}: the weights cannot be written: {durable.cause(error)}, then: "
+            f"tunesmith train --resume {target.parent}"
         ) from error
 
 

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from io import FileIO
 from pathlib import Path
@@ -37,6 +38,7 @@ _DTYPES = {
 _CAUSES = {
     errno.ENOSPC: "the disk is full. Free some space",
     errno.EDQUOT: "your disk quota is used up. Free some space",
+    errno.EFBIG: "it is larger than files may be here. Raise the limit (ulimit -f), or move the run to another disk",
     errno.EROFS: "the file system is read-only. Make it writable",
     errno.EACCES: "it may not be written to. Change its permissions",
     errno.EPERM: "it may not be written to. Change its permissions",
@@ -44,9 +46,13 @@ _CAUSES = {
 }
 
 
-def cause(error: OSError) -> str:
+def cause(error: Exception) -> str:
     """Why the system refused to write, and the remedy, as the middle of a sentence."""
-    return _CAUSES.get(error.errno or 0, f"{error.strerror or error}. Remove the cause")
+    if isinstance(error, OSError):
+        return _CAUSES.get(error.errno or 0, f"{error.strerror or error}. Remove the cause")
+    # The safetensors library passes on the system's number in its text alone.
+    number = re.search(r"os error (\d+)", str(error))
+    return _CAUSES.get(int(number[1]) if number else 0, f"{error}. Remove the cause")
 
 
 def write_text(path: Path, text: str) -> None:

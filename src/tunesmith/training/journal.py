@@ -53,8 +53,15 @@ class Journal:
             raise TrainingError(f"{self.path}: cannot be written: {durable.cause(error)}, then resume.") from error
 
     def sync(self) -> int:
-        """Every line so far is on the disk; returns `length`."""
-        os.fsync(self._file.fileno())
+        """Every line so far is on the disk; returns `length`.
+
+        Raises:
+            TrainingError: the disk refused.
+        """
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise TrainingError(f"{self.path}: cannot be written: {durable.cause(error)}, then resume.") from error
         return self.length
 
     def cut(self, length: int) -> None:
