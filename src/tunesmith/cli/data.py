@@ -11,6 +11,7 @@ import typer
 
 from tunesmith.cli import reshape
 from tunesmith.cli.check import check
+from tunesmith.cli.suspects import suspects
 from tunesmith.cli.weights import weights_folder
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def group() -> None:
 
 
 app.command("check")(check)
+app.command("suspects")(suspects)
 reshape.add_to(app)
 
 

@@ -27,6 +27,7 @@ from tunesmith.run.continuing import changed, consequences, identity, prove_same
 from tunesmith.run.prepare import Prepared, Ready, Say, make_ready, prepare
 from tunesmith.run.report import closing, report
 from tunesmith.run.stopping import stop_requests
+from tunesmith.run.suspects import keep_origins
 from tunesmith.training import curves, durable
 from tunesmith.training.checkpoint import lock
 from tunesmith.training.journal import read as read_journal
@@ -130,6 +131,7 @@ def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> R
             found = measure(ready.probe.network, sets.validation, how)
             return {"validation_loss": found.loss, "validation_accuracy": found.accuracy}
 
+        keep_origins(folder, sets.train)
         with stop_requests(progress.say) as stop, ending.marked(folder):
             hooks = Hooks(
                 validate=validate if sets.validation else None,

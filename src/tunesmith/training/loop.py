@@ -21,6 +21,8 @@ from tunesmith.models.forward import Network
 from tunesmith.tokens.encoded import EncodedExample
 from tunesmith.training import checkpoint
 from tunesmith.training.journal import Journal
+from tunesmith.training.losses import FILE as LOSSES
+from tunesmith.training.losses import ExampleLosses
 from tunesmith.training.optimizer import build, load_state_tensors, set_rate, state_tensors
 from tunesmith.training.schedule import learning_rate
 from tunesmith.training.settings import CheckpointSettings, TrainingSettings
@@ -100,9 +102,11 @@ def fit(
     dropout = any(isinstance(m, nn.Dropout) and m.p > 0 and m.training for m in network.model.modules())
     how = Pass(settings.micro_batch_tokens, settings.sharing and not dropout, settings.label_smoothing)
     root = folder / "checkpoints"
-    with Journal(folder / "metrics.jsonl") as journal:
+    kept = ExampleLosses(folder / LOSSES, count=count, batch_size=batch_size)
+    with Journal(folder / "metrics.jsonl") as journal, kept as losses:
         state = _resume(root, trainable, optimizer)
         journal.cut(state.journal_length)
+        losses.cut(state.step)
         saved_at = time.monotonic()
         ended = "patience" if _out_of_patience(state, settings) else "done"
         while state.step < plan.steps and ended == "done":
@@ -141,12 +145,14 @@ def fit(
                 if _out_of_patience(state, settings):
                     ended = "patience"
             journal.append(entry)
+            losses.append(measured.example_loss)
             hooks.seen(entry)
             if ended == "done" and not last and hooks.stop():
                 ended = "asked"
             late = plan.checkpoints.every is None and time.monotonic() - saved_at > CHECKPOINT_SECONDS
             every = plan.checkpoints.every or "epoch"
             if late or ended != "done" or _due(state.step, every, per_epoch, last=last):
+                losses.sync()
                 state = replace(state, journal_length=journal.sync())
                 tensors: dict[str, dict[str, Tensor]] = {
                     "weights": {**dict(trainable)},

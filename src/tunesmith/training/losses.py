@@ -1,0 +1,72 @@
+"""losses.f32: the loss of every example each time that it was trained, four bytes each.
+
+The decision: which example is trained when is a pure function of seed and position, so the file holds nothing but
+numbers in the order of the steps, and its length after a step is known without being remembered: a resumed run cuts it
+there. A crash may lose numbers that the disk had not taken yet; they are read as not known (NaN).
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.batches.order import permutation, steps_per_epoch
+from tunesmith.errors import TrainingError
+from tunesmith.training import durable
+
+FILE = "losses.f32"
+_WIDTH = 4
+
+
+class ExampleLosses:
+    """The losses of a run over `count` examples, open for appending; what an interrupted run left stays until `cut`."""
+
+    def __init__(self, path: Path, *, count: int, batch_size: int) -> None:
+        self.path = path
+        self._count, self._batch_size = count, batch_size
+        self._file = path.open("ab", buffering=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._file.close()
+
+    def cut(self, step: int) -> None:
+        """The file ends where it did after `step` updates."""
+        epoch, within = divmod(step, steps_per_epoch(self._count, self._batch_size))
+        seen = epoch * self._count + within * self._batch_size
+        # No number is ever cut in two, not even where a crash did.
+        held = min(self._file.seek(0, os.SEEK_END) // _WIDTH, seen)
+        self._file.truncate(held * _WIDTH)
+        self._file.seek(held * _WIDTH)
+        self.append([float("nan")] * (seen - held))
+
+    def append(self, losses: Sequence[float]) -> None:
+        """The losses of the next step, in the order of its examples.
+
+        Raises:
+            TrainingError: the disk refused.
+        """
+        try:
+            durable.write_all(self._file, np.asarray(losses, dtype="<f4").tobytes())
+        except OSError as error:
+            raise TrainingError(f"{self.path}: cannot be written: {durable.cause(error)}, then resume.") from error
+
+    def sync(self) -> None:
+        """Everything so far is on the disk."""
+        os.fsync(self._file.fileno())
+
+
+def read_losses(path: Path, *, count: int, seed: int) -> NDArray[np.float32]:
+    """The losses of a run by epoch and example, [epochs, count]; NaN where an example has not been trained yet."""
+    flat = np.fromfile(path, dtype="<f4", count=path.stat().st_size // _WIDTH)
+    found = np.full((-(-len(flat) // count), count), np.nan, dtype=np.float32)
+    for epoch in range(len(found)):
+        seen = flat[epoch * count : (epoch + 1) * count]
+        found[epoch, permutation(seed, epoch, count)[: len(seen)]] = seen
+    return found
