@@ -27,7 +27,7 @@ from tunesmith.models.adapters import disabled
 from tunesmith.models.forward import Network
 from tunesmith.tokens.encoded import EncodedExample
 
-LENGTH = 256
+LENGTH = 128
 """Tokens of one sequence of general text."""
 _TILE = 256  # rows of logits made at once, of two models
 _OWN = Origin("what the base model writes", 0)

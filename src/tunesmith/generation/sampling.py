@@ -24,11 +24,14 @@ def chosen(logits: Tensor, settings: GenerationSettings, places: Sequence[Place]
     if settings.temperature == 0:
         return logits.argmax(-1).tolist()
     probability = torch.softmax(logits.float() / settings.temperature, -1)
+    draws = torch.tensor([draw(settings.seed, place) for place in places], device=logits.device)[:, None]
+    if settings.top_p == 1:  # every token counts, so none has to find its rank: sorting costs as much as the model
+        reached = probability.cumsum(-1)
+        return torch.searchsorted(reached, draws * reached[:, -1:]).squeeze(-1).tolist()
     ordered, tokens = probability.sort(dim=-1, descending=True, stable=True)
     reached = ordered.cumsum(-1)
     # A token counts while those before it have not reached top-p, so the likeliest always stays.
     reached = reached.masked_fill(reached - ordered >= settings.top_p, 0).cummax(-1).values
-    draws = torch.tensor([draw(settings.seed, place) for place in places], device=logits.device)[:, None]
     position = torch.searchsorted(reached, (draws * reached[:, -1:]).to(reached.dtype), right=True)
     last = reached.argmax(-1, keepdim=True)  # rounding must not lead past the last token that counts
     return tokens.gather(-1, position.minimum(last)).squeeze(-1).tolist()

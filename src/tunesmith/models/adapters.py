@@ -155,6 +155,15 @@ def load_adapter(model: nn.Module, folder: Path) -> None:
         model.set_submodule(name, layer.requires_grad_(False))
 
 
+def restore_adapter(model: nn.Module, folder: Path) -> None:
+    """The adapter that is on `model` has the weights stored in `folder`, which was saved from this very model."""
+    tensors = load_file(folder / WEIGHTS)
+    with torch.no_grad():
+        for name, layer in adapted(model).items():
+            layer.lora_A.copy_(tensors[f"{_PREFIX}{name}.lora_A.weight"])
+            layer.lora_B.copy_(tensors[f"{_PREFIX}{name}.lora_B.weight"])
+
+
 def target_layers(model: Any, targets: str | tuple[str, ...]) -> list[str]:
     """The names of the linear layers that `method.targets` means.
 

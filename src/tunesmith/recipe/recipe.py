@@ -7,6 +7,7 @@ reason (`Loaded.resolve`), and is saved with the run; nothing reads a setting fr
 from pydantic import Field
 
 from tunesmith.data.settings import DataSettings
+from tunesmith.evaluation.settings import RetentionSettings
 from tunesmith.models.settings import Lora, Method
 from tunesmith.settings import Settings
 from tunesmith.tokens.settings import SupervisionSettings
@@ -31,3 +32,4 @@ class Recipe(Settings):
     method: Method = Lora()
     training: TrainingSettings = TrainingSettings()
     checkpoints: CheckpointSettings = CheckpointSettings()
+    retention: RetentionSettings = RetentionSettings()

@@ -5,7 +5,7 @@ the same as one that was never interrupted, apart from times.
 """
 
 import resource
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from tunesmith.run.folder import METRICS, versions
 from tunesmith.run.prepare import Prepared, Ready
 from tunesmith.training.journal import read as read_journal
 from tunesmith.training.loop import Outcome
+
+_TEXTS = {"general": "there", "prompts": "on the task's prompts"}
 
 
 def report(
@@ -63,6 +65,21 @@ def _best_loss(prepared: Prepared, journal: Sequence[Mapping[str, Any]], step: i
     return next((float(e["validation_loss"]) for e in journal if e["step"] == step), None)
 
 
+def _pair(report: Mapping[str, Any]) -> Iterator[str]:
+    """What was gained and what was lost, side by side."""
+    kept, loss = report["retention"], report["validation_loss"]
+    if kept is None:
+        return
+    gained = f"gained: {loss['before'] - loss['best']:.4f} nats per token of the task"
+    lost = [f"KL {kept[name]['kl']['value']:.4f} {what}" for name, what in _TEXTS.items() if name in kept]
+    if "general" in kept:
+        change = kept["general"]["forgotten"]
+        lost.insert(
+            0, f"{change['value']:.4f} [{change['low']:.4f}, {change['high']:.4f}] nats per token of general text"
+        )
+    yield f"{gained}; lost: {', '.join(lost)}"
+
+
 def closing(outcome: Outcome, report: Mapping[str, Any], folder: Path) -> str:
     """What is said when a run has ended."""
     lines = [f"{report['steps']} steps done" + (" (stopped early)" if outcome.ended == "patience" else "")]
@@ -71,6 +88,7 @@ def closing(outcome: Outcome, report: Mapping[str, Any], folder: Path) -> str:
         lines.append(f"validation loss {loss['before']:.4f} before, {loss['best']:.4f} at step {report['best_step']}")
         if loss["best"] >= loss["before"]:
             lines.append("warning: the model is no better on the validation data than before; lower the learning rate.")
+        lines += _pair(report)
     lines.append(f"{report['tokens']:,} tokens in the data, {report['computed_tokens']:,} computed")
     lines.append(f"go on: tunesmith chat {folder}")
     return "\n".join(lines)

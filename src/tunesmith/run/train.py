@@ -15,8 +15,9 @@ from typing import Any, Literal
 from safetensors import SafetensorError
 
 from tunesmith.errors import Interrupted, TrainingError, UsageError
-from tunesmith.models.adapters import save_adapter
+from tunesmith.models.adapters import restore_adapter, save_adapter
 from tunesmith.models.cache import flush
+from tunesmith.models.load import load_model
 from tunesmith.models.save import copy_beside, write_model
 from tunesmith.models.settings import Lora
 from tunesmith.recipe import Loaded, load_recipe
@@ -24,8 +25,9 @@ from tunesmith.recipe.writing import dump
 from tunesmith.run import ending
 from tunesmith.run import folder as places
 from tunesmith.run.continuing import changed, consequences, identity, prove_same
-from tunesmith.run.prepare import Prepared, Ready, Say, make_ready, prepare
+from tunesmith.run.prepare import DTYPES, Prepared, Ready, Say, make_ready, prepare
 from tunesmith.run.report import closing, report
+from tunesmith.run.retention import watch
 from tunesmith.run.stopping import stop_requests
 from tunesmith.run.suspects import keep_origins
 from tunesmith.training import curves, durable
@@ -121,6 +123,7 @@ def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> R
     assert settings.micro_batch_tokens is not None
     how = Pass(settings.micro_batch_tokens, settings.sharing)
     baseline = _baseline(folder, ready, prepared, how)
+    watcher = watch(prepared, ready, folder, talk)
     talk.write_to(folder / places.LOG)
     with Progress(settings.steps, folder / places.LOG) as progress:
         if baseline is not None:
@@ -129,7 +132,8 @@ def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> R
 
         def validate(step: int) -> Mapping[str, float]:
             found = measure(ready.probe.network, sets.validation, how)
-            return {"validation_loss": found.loss, "validation_accuracy": found.accuracy}
+            lost = watcher.at(ready.probe.network, step) if watcher is not None else {}
+            return {"validation_loss": found.loss, "validation_accuracy": found.accuracy, **lost}
 
         keep_origins(folder, sets.train)
         with stop_requests(progress.say) as stop, ending.marked(folder):
@@ -148,7 +152,13 @@ def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> R
                 f"Go on with: tunesmith train --resume {folder}"
             )
         _save_weights(ready, prepared, folder / places.FINAL)
+        kept = None
+        if watcher is not None:
+            if outcome.state.best_step != outcome.state.step:
+                _restore(ready.model, prepared, folder / places.BEST)
+            kept = watcher.end(prepared, ready)
         found = report(prepared, ready, outcome, folder, baseline, time.perf_counter() - began)
+        found["retention"] = kept
         durable.write_json(folder / places.REPORT, found)
         journal = read_journal(folder / places.METRICS)
         curves.picture(journal, folder / "loss.png")
@@ -212,6 +222,14 @@ def _save_weights(ready: Ready, prepared: Prepared, target: Path) -> None:
             f"{target}: the weights cannot be written: {durable.cause(error)}, then: "
             f"tunesmith train --resume {target.parent}"
         ) from error
+
+
+def _restore(model: Any, prepared: Prepared, folder: Path) -> None:
+    """The model in memory has the weights that stand in `folder`."""
+    if isinstance(prepared.recipe.method, Lora):
+        restore_adapter(model, folder)
+    else:
+        model.load_state_dict(load_model(folder, dtype=DTYPES[prepared.recipe.training.dtype]).state_dict())
 
 
 def _recipe_text(prepared: Prepared, folder: Path) -> str:
