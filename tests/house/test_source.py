@@ -3,6 +3,7 @@
 import ast
 import re
 
+import pytest
 from house.source import ROOMS, ROOT, functions, modules, place, tree
 
 MOST_LINES = 400
@@ -128,12 +129,42 @@ def test_nothing_unpickles_and_no_remote_code_runs() -> None:
 
 def _runs_foreign_code(call: ast.Call) -> bool:
     name = ast.unparse(call.func)
-    if name in ("eval", "exec", "os.system"):
+    if name in ("eval", "exec", "os.system", "yaml.load", "yaml.unsafe_load", "os.popen", "shutil.unpack_archive"):
         return True
     keywords = {k.arg: ast.unparse(k.value) for k in call.keywords}
+    if name.endswith(("extractall", ".extract")):
+        return True
+    if (name == "YAML" and keywords.get("typ") != "'safe'") or keywords.get("allow_pickle", "False") != "False":
+        return True
     if name == "torch.load" and keywords.get("weights_only") != "True":
         return True
     return keywords.get("trust_remote_code", "False") != "False" or keywords.get("shell", "False") != "False"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "eval(x)", "os.system(x)", "yaml.load(x)", "YAML()", "YAML(typ='unsafe')", "torch.load(x)",
+        "torch.load(x, weights_only=False)", "f(trust_remote_code=True)", "run(x, shell=True)", "tar.extractall(x)",
+        "np.load(x, allow_pickle=True)",
+    ],
+)  # fmt: skip
+def test_what_would_run_foreign_code_is_recognised(line: str) -> None:
+    (statement,) = ast.parse(line).body
+    assert isinstance(statement, ast.Expr)
+    assert isinstance(statement.value, ast.Call)
+    assert _runs_foreign_code(statement.value)
+
+
+def test_every_loader_of_the_model_library_is_told_to_run_no_remote_code() -> None:
+    loaders = ("AutoModelForCausalLM.from_pretrained", "AutoTokenizer.from_pretrained", "AutoConfig.from_pretrained")
+    calls = [(path, n) for path in modules() for n in ast.walk(tree(path)) if isinstance(n, ast.Call)]
+    silent = [
+        place(path, call)
+        for path, call in calls
+        if ast.unparse(call.func) in loaders and "trust_remote_code" not in {k.arg for k in call.keywords}
+    ]
+    assert not silent
 
 
 def test_every_unit_test_stands_in_the_room_that_it_tests() -> None:

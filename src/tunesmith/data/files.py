@@ -59,6 +59,11 @@ def find_files(source: str | Path) -> tuple[list[Path], list[Path]]:
 
 def _files_of_folder(folder: Path) -> tuple[list[Path], list[Path]]:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p.relative_to(folder)))
+    home = folder.resolve()
+    if (stray := next((p for p in files if not p.resolve().is_relative_to(home)), None)) is not None:
+        raise DataError(
+            f"{stray}: this link leads out of the folder, to {stray.resolve()}. Name that file itself if it is meant."
+        )
     tables = [p for p in files if kind_of(p) in TABLES]
     chosen = tables or [p for p in files if kind_of(p) in TEXTS]
     if not chosen:

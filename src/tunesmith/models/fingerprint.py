@@ -6,11 +6,10 @@ tensors are spread over files, so a copy, a re-sharded upload and a conversion m
 
 import hashlib
 import json
-import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 from tunesmith.errors import ModelError
+from tunesmith.models.safetensors_header import header
 
 MEANING = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "adapter_config.json")
 """Files beside the weights that change what a model computes or reads."""
@@ -29,7 +28,12 @@ def weight_files(folder: Path) -> list[Path]:
             named = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"{folder / INDEX}: cannot be read ({error}). Fetch or copy it again.") from error
-        return [folder / Path(name).name for name in sorted(named)]
+        strays = sorted(str(name) for name in named if name == ".." or Path(str(name)).name != name)
+        if strays:
+            raise ModelError(
+                f"{folder / INDEX}: names {strays[0]!r}, which is no file of this folder. Do not trust it."
+            )
+        return [folder / name for name in sorted(named)]
     whole = folder / "model.safetensors"
     return [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
 
@@ -45,7 +49,9 @@ def weights_sha256(folder: Path) -> str:
     Raises:
         ModelError: there is no safetensors file, or one has a broken header.
     """
-    tensors = sorted((name.encode(), file, info) for file in weight_files(folder) for name, info in _tensors(file))
+    tensors = sorted(
+        (name.encode(), file, info) for file in weight_files(folder) for name, info in header(file).items()
+    )
     if not tensors:
         raise ModelError(f"{folder}: holds no safetensors weights.")
     digest = hashlib.sha256()
@@ -69,17 +75,3 @@ def file_sha256(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _tensors(file: Path) -> Iterator[tuple[str, tuple[str, tuple[int, ...], int, int]]]:
-    """(name, (dtype, shape, first byte, byte after the last)) of each tensor in a safetensors file."""
-    try:
-        with file.open("rb") as stream:
-            (size,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(size))
-        for name, info in header.items():
-            if name != "__metadata__":
-                start, end = (8 + size + offset for offset in info["data_offsets"])
-                yield name, (info["dtype"], tuple(info["shape"]), start, end)
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError, MemoryError, OverflowError) as error:
-        raise ModelError(f"{file}: is not a whole safetensors file ({error}). Fetch or copy it again.") from error

@@ -9,13 +9,13 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
 
 from tunesmith.errors import ModelError
 from tunesmith.models.context import NO_LIMIT, context_length
 from tunesmith.models.fingerprint import INDEX, weight_files, weights_sha256
 from tunesmith.models.quiet import quiet
+from tunesmith.models.safetensors_header import header
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
@@ -33,6 +33,11 @@ def verify(folder: Path) -> None:
     """
     if not is_adapter(folder) and not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: is no model folder: config.json is missing. {_found(folder)}")
+    if (folder / "config.json").is_file() and (folder / "adapter_config.json").is_file():
+        raise ModelError(
+            f"{folder}: holds both config.json and adapter_config.json, so it is a model to one tool and an adapter to "
+            "another. Move one of the two, with its weights, to a folder of its own."
+        )
     weights = weight_files(folder)
     if not weights:
         raise ModelError(f"{folder}: holds no safetensors weights. {_found(folder)}{_pickle_advice(folder)}")
@@ -96,14 +101,9 @@ def tensor_shapes(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     """(dtype, shape) of each tensor in a safetensors file, from its header.
 
     Raises:
-        ModelError: the header is broken or the file is shorter than it says.
+        ModelError: the header contradicts itself or the file.
     """
-    try:
-        with safe_open(file, framework="pt") as tensors:
-            slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118
-            return {name: (piece.get_dtype(), tuple(piece.get_shape())) for name, piece in slices.items()}
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{file}: is not a whole safetensors file ({error}). Fetch or copy it again.") from error
+    return {name: (tensor.dtype, tensor.shape) for name, tensor in header(file).items()}
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -59,8 +59,10 @@ def convert(file: Path, target: Path) -> None:
     try:
         # The bar over the tensors is drawn by tqdm itself, which transformers' switch does not reach.
         with quiet(), redirect_stderr(StringIO()):
-            model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
-            tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+            model = AutoModelForCausalLM.from_pretrained(
+                file.parent, gguf_file=file.name, dtype=torch.float32, trust_remote_code=False
+            )
+            tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
             context = context_length(model.config)
             _plain(model).save_pretrained(target)
     except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:

@@ -37,8 +37,9 @@ def load_model(folder: Path, *, dtype: torch.dtype, attention: str | None = None
     try:
         with quiet():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, attn_implementation=attention, trust_remote_code=False, output_loading_info=True
-            )
+                folder, dtype=dtype, attn_implementation=attention, trust_remote_code=False, use_safetensors=True,
+                output_loading_info=True,
+            )  # fmt: skip
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise ModelError(f"{folder}: the model cannot be loaded: {error}") from error
     network: PreTrainedModel = loaded[0]

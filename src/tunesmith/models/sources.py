@@ -178,7 +178,7 @@ def _with_fast_tokenizer(folder: Path) -> Path:
     def make(partial: Path) -> None:
         try:
             with quiet():
-                AutoTokenizer.from_pretrained(folder).save_pretrained(partial)
+                AutoTokenizer.from_pretrained(folder, trust_remote_code=False).save_pretrained(partial)
         except (OSError, ValueError, KeyError, ImportError, AttributeError) as error:
             raise ModelError(f"{folder}: has no tokenizer.json, and none can be made: {error}") from error
         if not (partial / "tokenizer.json").is_file():

@@ -35,7 +35,7 @@ def with_tokens(source: Source, files: Mapping[str, str], *, like: Mapping[int, 
     key = sha256(said.encode()).hexdigest()[:12]
 
     def make(partial: Path) -> None:
-        dtype = AutoConfig.from_pretrained(source.folder).dtype or torch.float32
+        dtype = AutoConfig.from_pretrained(source.folder, trust_remote_code=False).dtype or torch.float32
         model = load_model(source.folder, dtype=dtype)
         resize(model, like)
         write_model(model, partial, source_folder=source.folder)

@@ -201,6 +201,18 @@ def test_a_folder_gives_its_files_by_name_and_leaves_the_readme_out(tmp_path: Pa
     assert [p.name for p in find_files(str(tmp_path / "*.jsonl"))[0]] == ["a.jsonl", "b.jsonl"]
 
 
+def test_a_link_that_leads_out_of_its_folder_is_refused_and_one_inside_is_not(tmp_path: Path) -> None:
+    (tmp_path / "secret.jsonl").write_text("{}")
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "a.jsonl").write_text("{}")
+    (given / "b.jsonl").symlink_to("a.jsonl")
+    assert len(find_files(str(given))[0]) == 2
+    (given / "c.jsonl").symlink_to("../secret.jsonl")
+    with pytest.raises(DataError, match=r"c\.jsonl: this link leads out of the folder"):
+        find_files(str(given))
+
+
 def test_a_missing_file_names_the_near_ones(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text(_jsonl())
     with pytest.raises(DataError, match=r"no such file\. Did you mean train\.jsonl\?"):

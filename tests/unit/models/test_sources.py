@@ -76,7 +76,7 @@ def test_a_folder_with_only_a_slow_tokenizer_gets_a_fast_one(tmp_path: Path, mon
         def save_pretrained(self, target: Path) -> None:
             (target / "tokenizer.json").write_bytes((tmp_path / "fast.json").read_bytes())
 
-    monkeypatch.setattr(sources.AutoTokenizer, "from_pretrained", lambda _: Slow())
+    monkeypatch.setattr(sources.AutoTokenizer, "from_pretrained", lambda _, trust_remote_code: Slow())
     source = resolve(str(place))
     assert source.folder != place
     assert (source.folder / "model.safetensors").samefile(place / "model.safetensors")
