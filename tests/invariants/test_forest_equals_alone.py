@@ -74,6 +74,19 @@ def test_a_step_gives_the_loss_and_gradient_of_one_example_at_a_time(family: str
         assert measured.computed_tokens < 0.7 * measured.tokens
 
 
+@pytest.mark.parametrize("family", ["Mistral with a window", "Qwen2 with a window", "Gemma 2", "Gemma 3", "gpt-oss"])
+def test_a_window_that_the_probes_examples_do_not_reach_is_kept(family: str) -> None:
+    config = BY_FOREST[family]()
+    config.sliding_window = 32
+    model = build(config)
+    loss, grads = one_at_a_time(model, examples())
+    network = probe(model, longest=LONGEST).network
+    assert network.forest
+    measured = backward(network, examples(), Pass(4096, sharing=True), dropout_seed=None)
+    assert measured.loss == pytest.approx(loss, rel=TOLERANCE)
+    assert worst(model, grads) < TOLERANCE
+
+
 def test_sharing_and_micro_batches_change_nothing_beyond_rounding() -> None:
     model = build(BY_FOREST["Llama"]())
     network = probe(model, longest=LONGEST).network

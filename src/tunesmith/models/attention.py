@@ -44,6 +44,11 @@ class Layout:
     segments: tuple[Below, ...]
     position: Tensor  # [T]
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest path from a root down."""
+        return int(max(s.end - s.start + sum(b - a for a, b in s.ancestors) for s in self.segments))
+
     @classmethod
     def of(cls, batch: Batch, device: torch.device | str = "cpu") -> "Layout":
         """The layout of a batch, with its tensors on `device`."""
@@ -56,19 +61,7 @@ class _Flash(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, scaling: float, segments: Sequence[Below]) -> Tensor:
-        out = torch.empty_like(q)
-        lse = q.new_empty(q.shape[:3], dtype=torch.float32)
-        for s in segments:
-            own = slice(s.start, s.end)
-            part = _forward_kernel(q[:, :, own], k[:, :, own], v[:, :, own], 0.0, True, scale=scaling)
-            out[:, :, own], lse[:, :, own] = part[0], part[1]
-        # Roots first or last makes no difference to the sum; flat order keeps the rounding a function of the batch.
-        for s in segments:
-            if s.subtree_end > s.end:
-                below = slice(s.end, s.subtree_end)
-                over = slice(s.start, s.end)
-                part = _forward_kernel(q[:, :, below], k[:, :, over], v[:, :, over], 0.0, False, scale=scaling)
-                _merge(out[:, :, below], lse[:, :, below], part[0], part[1])
+        out, lse = flash(q, k, v, scaling, segments)
         ctx.save_for_backward(q, k, v, out, lse)
         ctx.scaling, ctx.segments = scaling, segments
         return out
@@ -76,25 +69,49 @@ class _Flash(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, lse = ctx.saved_tensors
-        grad = grads[0]
-        dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-        for s in ctx.segments:
-            own = slice(s.start, s.end)
-            dq[:, :, own], dk[:, :, own], dv[:, :, own] = _backward_kernel(
-                grad[:, :, own], q[:, :, own], k[:, :, own], v[:, :, own], out[:, :, own], lse[:, :, own],
-                0.0, True, scale=ctx.scaling,
+        return *flash_backward(grads[0], (q, k, v), out, lse, ctx.scaling, ctx.segments), None, None
+
+
+def flash(q: Tensor, k: Tensor, v: Tensor, scaling: float, segments: Sequence[Below]) -> tuple[Tensor, Tensor]:
+    """Attention over the forest, [1, H, T, D] laid out in memory as q is, and its log-sum-exp [1, H, T]."""
+    out = torch.empty_like(q)
+    lse = q.new_empty(q.shape[:3], dtype=torch.float32)
+    for s in segments:
+        own = slice(s.start, s.end)
+        part = _forward_kernel(q[:, :, own], k[:, :, own], v[:, :, own], 0.0, True, scale=scaling)
+        out[:, :, own], lse[:, :, own] = part[0], part[1]
+    # Roots first or last makes no difference to the sum; flat order keeps the rounding a function of the batch.
+    for s in segments:
+        if s.subtree_end > s.end:
+            below, over = slice(s.end, s.subtree_end), slice(s.start, s.end)
+            part = _forward_kernel(q[:, :, below], k[:, :, over], v[:, :, over], 0.0, False, scale=scaling)
+            _merge(out[:, :, below], lse[:, :, below], part[0], part[1])
+    return out, lse
+
+
+def flash_backward(
+    grad: Tensor, of: tuple[Tensor, Tensor, Tensor], out: Tensor, lse: Tensor, scaling: float, segments: Sequence[Below]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients `of` q, k and v, given what `flash` was given and gave."""
+    q, k, v = of
+    dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+    for s in segments:
+        own = slice(s.start, s.end)
+        dq[:, :, own], dk[:, :, own], dv[:, :, own] = _backward_kernel(
+            grad[:, :, own], q[:, :, own], k[:, :, own], v[:, :, own], out[:, :, own], lse[:, :, own],
+            0.0, True, scale=scaling,
+        )  # fmt: skip
+    for s in segments:
+        if s.subtree_end > s.end:
+            below, over = slice(s.end, s.subtree_end), slice(s.start, s.end)
+            parts = _backward_kernel(
+                grad[:, :, below], q[:, :, below], k[:, :, over], v[:, :, over], out[:, :, below], lse[:, :, below],
+                0.0, False, scale=scaling,
             )  # fmt: skip
-        for s in ctx.segments:
-            if s.subtree_end > s.end:
-                below, over = slice(s.end, s.subtree_end), slice(s.start, s.end)
-                parts = _backward_kernel(
-                    grad[:, :, below], q[:, :, below], k[:, :, over], v[:, :, over], out[:, :, below],
-                    lse[:, :, below], 0.0, False, scale=ctx.scaling,
-                )  # fmt: skip
-                dq[:, :, below] += parts[0]
-                dk[:, :, over] += parts[1]
-                dv[:, :, over] += parts[2]
-        return dq, dk, dv, None, None
+            dq[:, :, below] += parts[0]
+            dk[:, :, over] += parts[1]
+            dv[:, :, over] += parts[2]
+    return dq, dk, dv
 
 
 def _merge(out: Tensor, lse: Tensor, more: Tensor, more_lse: Tensor) -> None:
@@ -152,8 +169,7 @@ def forest_attention(
     scaling = given.get("scaling")
     scaling = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
     window, softcap, sinks = given.get("sliding_window"), given.get("softcap"), given.get("s_aux")
-    longest = int(max(s.end - s.start + sum(b - a for a, b in s.ancestors) for s in layout.segments))
-    if window is not None and longest <= window:
+    if window is not None and layout.longest <= window:
         window = None
     plain = window is None and softcap is None and sinks is None and query.device.type == "cpu"
     if plain and query.shape[-1] == value.shape[-1]:

@@ -18,6 +18,7 @@ from tunesmith.batches.forest import PrefixForest
 from tunesmith.data.example import Origin
 from tunesmith.models.attention import NAME
 from tunesmith.models.forward import Network, use_attention
+from tunesmith.models.fused.fuse import fuse, unfuse
 from tunesmith.models.head import Head
 from tunesmith.tokens.encoded import EncodedExample
 
@@ -43,6 +44,7 @@ def probe(model: Any, *, longest: int, seed: int = 0) -> Probe:
     """Try the forest on `model` (and on a tiny clone when `longest` reaches a limit) and choose how it is run."""
     training = model.training
     model.eval()
+    unfuse(model)
     own = getattr(model.config, "_attn_implementation", None) or "eager"
     if own == NAME:  # probed before
         own = "eager"
@@ -54,10 +56,12 @@ def probe(model: Any, *, longest: int, seed: int = 0) -> Probe:
         difference, refusal = _forest_difference(model, batch, hidden)
         tolerance = TOLERANCE.get(hidden.dtype, 2e-5)
         reason = refusal or f"differs by {difference:.1e}"
-        exact = refusal is None and difference <= tolerance
+        exact = fusable = refusal is None and difference <= tolerance
         if exact and longest > smallest_limit(model.config):
-            exact, reason = _clone_agrees(model, seed)
+            exact, reason, fusable = _clone_agrees(model, seed)
     use = exact and head is not None
+    if use and fusable:
+        _fuse(model, batch, hidden)
     if not use:
         _restore(model, own)
     model.train(training)
@@ -112,6 +116,18 @@ def _forest_difference(model: Any, examples: list[EncodedExample], alone: Tensor
     return _relative(rows[torch.from_numpy(batch.row_of)], alone), None
 
 
+def _fuse(model: Any, examples: list[EncodedExample], alone: Tensor, *, shown: slice = slice(None)) -> bool:
+    """Fuse what is proven equal on the `shown` examples, and keep it only if all of them are still what they were."""
+    batch = PrefixForest(examples[shown]).batch()
+    with torch.no_grad():
+        fuse(model, lambda: Network(model, True, None).hidden_rows(batch))
+        difference, _ = _forest_difference(model, examples, alone)
+    if difference > TOLERANCE.get(alone.dtype, 2e-5):
+        unfuse(model)
+        return False
+    return True
+
+
 def _relative(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max() / b.abs().max().clamp_min(1e-30)) if bool(a.isfinite().all()) else float("inf")
 
@@ -143,16 +159,21 @@ def _limit_holders(config: Any) -> list[dict[str, Any]]:
     return holders
 
 
-def _clone_agrees(model: Any, seed: int) -> tuple[bool, str]:
-    """Probe a tiny clone with all limits at 8; when none can be built, the forest is not proven and not used."""
+def _clone_agrees(model: Any, seed: int) -> tuple[bool, str, bool]:
+    """Probe a tiny clone with all limits at 8; when none can be built, the forest is not proven and not used.
+
+    The last value says whether what is fused by a look at the one example within the limits holds for the others too.
+    """
     try:
         clone = tiny_clone(model, seed)
         examples = _examples(_vocabulary(clone.config), seed)
         hidden, _ = _alone(clone, examples)
         difference, refusal = _forest_difference(clone, examples, hidden)
+        fusable = _fuse(clone, examples, hidden, shown=slice(2, 3))
     except REFUSALS as failure:
-        return False, f"no small copy of it could be built to try lengths beyond its limits: {failure}"
-    return difference <= TOLERANCE[torch.float32], refusal or f"beyond its window it differs by {difference:.1e}"
+        return False, f"no small copy of it could be built to try lengths beyond its limits: {failure}", False
+    exact = difference <= TOLERANCE[torch.float32]
+    return exact, refusal or f"beyond its window it differs by {difference:.1e}", fusable
 
 
 def tiny_clone(model: Any, seed: int) -> Any:

@@ -18,7 +18,7 @@ from tunesmith.errors import UsageError
 from tunesmith.recipe import Recipe
 from tunesmith.training.durable import sync_folder
 
-NUMERICS = 1
+NUMERICS = 2
 """Raised whenever the same recipe may give other numbers than before."""
 
 FINAL, BEST, CHECKPOINTS = "final", "best", "checkpoints"

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tunesmith.models.fused.linear import add_product
 from tunesmith.models.head import Head
 
 TILE_BYTES = 64 << 20
-"""Logits made at once."""
+"""Logits made at once: many rows, because each tile reads and writes the whole gradient of the output matrix."""
+CACHED_BYTES = 1 << 20
+"""Logits passed over at once: so few that they are still in the cache for the next pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +58,31 @@ def cross_entropy(
             here = slice(start, min(start + tile, rows))
             inside = ((targets.row_of >= here.start) & (targets.row_of < here.stop)).nonzero()[:, 0]
             part = Targets(targets.row_of[inside] - here.start, targets.target[inside], targets.weight[inside])
-            log_p, slope = _log_probabilities(hidden[here], head, keep_slope=scale is not None)
-            loss[inside], right[inside] = _losses(log_p, part, smoothing)
-            if gradient is not None and scale is not None:
-                d = _logit_gradient(log_p, part, smoothing, scale)
+            z, slope = _logits(hidden[here], head, keep_slope=scale is not None)
+            loss[inside], right[inside] = _softmax_in_place(z, part, smoothing, scale)
+            if gradient is not None:
                 if slope is not None:
-                    d *= slope
-                _accumulate(head, hidden[here], d)
-                torch.mm(d.to(head.weight.dtype), head.weight.detach(), out=gradient[here])
+                    z *= slope
+                _accumulate(head, hidden[here], z)
+                torch.mm(z.to(head.weight.dtype), head.weight.detach(), out=gradient[here])
     return Losses(loss, right, gradient)
 
 
 def logit_losses(logits: Tensor, targets: Targets, *, smoothing: float = 0.0, scale: float | None = None) -> Losses:
     """The same losses where only the model itself makes its logits [U, V]; with `scale`, also their gradient."""
     log_p = torch.log_softmax(logits.float(), dim=-1)
-    loss, right = _losses(log_p, targets, smoothing)
+    of_target = log_p[targets.row_of, targets.target]
+    loss = -of_target
+    if smoothing:
+        loss = (1 - smoothing) * loss - smoothing * log_p.mean(dim=-1)[targets.row_of]
+    right = of_target.detach() >= log_p.detach().amax(dim=-1)[targets.row_of]
     if scale is not None:
         (loss * targets.weight).sum().mul(scale).backward()  # type: ignore[no-untyped-call]
     return Losses(loss.detach(), right, None)
 
 
-def _log_probabilities(hidden: Tensor, head: Head, *, keep_slope: bool) -> tuple[Tensor, Tensor | float | None]:
-    """Log-probabilities [U, V] in fp32, and d logits / d (hidden · weightᵀ + bias) when that is not 1."""
+def _logits(hidden: Tensor, head: Head, *, keep_slope: bool) -> tuple[Tensor, Tensor | float | None]:
+    """Logits [U, V] in fp32, and d logits / d (hidden · weightᵀ + bias) when that is not 1."""
     z = torch.mm(hidden.to(head.weight.dtype), head.weight.detach().t()).float()
     if head.bias is not None:
         z += head.bias.detach()
@@ -89,37 +95,43 @@ def _log_probabilities(hidden: Tensor, head: Head, *, keep_slope: bool) -> tuple
         if keep_slope:
             slope = (1 - z * z).mul_(slope or 1.0)
         z *= head.softcap
-    return torch.log_softmax(z, dim=-1), slope
+    return z, slope
 
 
-def _losses(log_p: Tensor, targets: Targets, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Loss of each target, and whether the target is the most probable token of its row."""
-    of_target = log_p[targets.row_of, targets.target]
-    best = log_p.amax(dim=-1)[targets.row_of]
-    if smoothing:
-        mean = log_p.mean(dim=-1)[targets.row_of]
-        return -((1 - smoothing) * of_target + smoothing * mean), of_target >= best
-    return -of_target, of_target >= best
+def _softmax_in_place(z: Tensor, targets: Targets, smoothing: float, scale: float | None) -> tuple[Tensor, Tensor]:
+    """Loss of each target, and whether it is the most probable token of its row.
 
-
-def _logit_gradient(log_p: Tensor, targets: Targets, smoothing: float, scale: float) -> Tensor:
-    """Σ over a row's targets of weight·scale·(softmax − smoothed target); overwrites `log_p`."""
-    weight = targets.weight * scale
-    of_row = torch.zeros(len(log_p), device=log_p.device).index_add_(0, targets.row_of, weight)
-    d = log_p.exp_().mul_(of_row[:, None])
-    d.index_put_((targets.row_of, targets.target), -(1 - smoothing) * weight, accumulate=True)
-    if smoothing:
-        d -= (of_row * smoothing / d.shape[1])[:, None]
-    return d
+    With `scale`, the logits `z` [U, V] become Σ over a row's targets of weight·scale·(softmax − smoothed target).
+    """
+    best, log_sum, mean = (z.new_empty(len(z)) for _ in range(3))
+    at_target = z[targets.row_of, targets.target]
+    weight = targets.weight * (scale or 0.0)
+    of_row = torch.zeros_like(best).index_add_(0, targets.row_of, weight)
+    some = max(1, CACHED_BYTES // (4 * z.shape[1])) if z.device.type == "cpu" else len(z)
+    for start in range(0, len(z), some):
+        rows = slice(start, start + some)
+        part = z[rows]
+        torch.amax(part, dim=-1, out=best[rows])
+        if smoothing:
+            torch.mean(part, dim=-1, out=mean[rows])
+        total = part.sub_(best[rows, None]).exp_().sum(dim=-1)
+        if scale is not None:
+            part *= (of_row[rows] / total)[:, None]
+        torch.log(total, out=log_sum[rows])
+    if scale is not None:
+        z.index_put_((targets.row_of, targets.target), -(1 - smoothing) * weight, accumulate=True)
+        if smoothing:
+            z -= (of_row * smoothing / z.shape[1])[:, None]
+    whole = best + log_sum
+    expected = (1 - smoothing) * at_target + smoothing * mean[targets.row_of] if smoothing else at_target
+    return whole[targets.row_of] - expected, at_target >= best[targets.row_of]
 
 
 def _accumulate(head: Head, hidden: Tensor, d: Tensor) -> None:
     """Add this tile's gradient of the output matrix and bias to their `.grad`."""
     d = d.to(head.weight.dtype)
     if head.weight.requires_grad:
-        if head.weight.grad is None:
-            head.weight.grad = torch.zeros_like(head.weight)
-        head.weight.grad.addmm_(d.t(), hidden.to(d.dtype))
+        add_product(head.weight, d.t(), hidden.to(d.dtype))
     if head.bias is not None and head.bias.requires_grad:
         summed = d.sum(0)
         head.bias.grad = summed if head.bias.grad is None else head.bias.grad + summed

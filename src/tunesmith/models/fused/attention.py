@@ -1,0 +1,154 @@
+"""Rotary attention over a forest, from the hidden states to what is added to them, with a backward of its own.
+
+The decision: kept are the input, the rotated queries, keys and values (each key and value head once, however many query
+heads share it), and the flash kernel's output; nothing is copied to change its layout. Rotation: Su et al., 2021,
+https://arxiv.org/abs/2104.09864, in the form that turns halves.
+
+Letters: T tokens, D hidden size, H heads, G key/value heads, E head size.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from tunesmith.models.attention import Layout, flash, flash_backward
+from tunesmith.models.fused import norm
+from tunesmith.models.fused.linear import gradients, product, supported, trains
+from tunesmith.models.fused.norm import FusedNorm
+
+_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+
+class FusedAttention:
+    """The forward of a module with q_proj, k_proj, v_proj, o_proj, and q_norm and k_norm where it has them."""
+
+    def __init__(self, module: Any, plain: Any) -> None:
+        self.module, self.plain = module, plain
+
+    @classmethod
+    def candidates(cls, module: nn.Module, plain: Any) -> list["FusedAttention"]:
+        """The one thing that the module may turn out to be equal to; nothing where it does not look like attention."""
+        known = {name for name, _ in module.named_children()} <= {*_LAYERS, "q_norm", "k_norm"}
+        fits = known and all(supported(getattr(module, name, None)) for name in _LAYERS)
+        return [cls(module, plain)] if fits and isinstance(getattr(module, "head_dim", None), int) else []
+
+    def __call__(self, hidden_states: Tensor, *args: Any, **given: Any) -> Any:
+        turn = given.get("position_embeddings")
+        if args or turn is None or not self._suits(hidden_states, turn, given):
+            return self.plain(hidden_states, *args, **given)
+        anchor = hidden_states.new_empty(0).requires_grad_() if trains(self.module) else None
+        out = _Attention.apply(hidden_states, self, turn, given["forest"], anchor)  # type: ignore[no-untyped-call]
+        return out, None
+
+    @property
+    def norms(self) -> tuple[FusedNorm | None, FusedNorm | None]:
+        """The norms of queries and keys, proven before; None where there are none."""
+        found = [getattr(self.module, name, None) for name in ("q_norm", "k_norm")]
+        q, k = [None if module is None else module.__dict__.get("forward") for module in found]
+        return q, k
+
+    def _suits(self, x: Tensor, turn: Any, given: dict[str, Any]) -> bool:
+        module, layout = self.module, given.get("forest")
+        limits = [
+            getattr(module, "sliding_window", getattr(module.config, "sliding_window", None)),
+            getattr(module.config, "attention_chunk_size", None),
+        ]
+        unproven = any(
+            hasattr(module, name) and proven is None
+            for name, proven in zip(("q_norm", "k_norm"), self.norms, strict=True)
+        )
+        return (
+            isinstance(layout, Layout)
+            and x.dtype == torch.float32
+            and x.device.type == "cpu"
+            and x.shape[0] == 1
+            and turn[0].shape == (1, x.shape[1], module.head_dim)
+            and given.get("past_key_values") is None
+            and getattr(module, "attn_logit_softcapping", None) is None
+            and all(limit is None or layout.longest <= limit for limit in limits)
+            and not unproven
+            and all(supported(getattr(module, name)) for name in _LAYERS)
+        )
+
+
+class _Attention(torch.autograd.Function):
+    """x [1, T, D] → [1, T, D]; the gradients of the matrices go straight into their `.grad`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, fused: FusedAttention, turn: Any, layout: Layout, anchor: Tensor | None) -> Tensor:
+        module, size = fused.module, fused.module.head_dim
+        q, k, v = (product(getattr(module, name), x[0]).view(len(x[0]), -1, size) for name in _LAYERS[:3])
+        kept: list[Tensor | None] = []
+        turned = []
+        for heads, normed in zip((q, k), fused.norms, strict=True):
+            if normed is None:
+                kept += [None, None]
+                turned.append(rotated(heads, *turn))
+                continue
+            flat = heads.reshape(-1, size)
+            out, inverse = norm.normalised(flat, normed.effective, normed.eps)
+            kept += [flat, inverse]
+            turned.append(rotated(out.view(heads.shape), *turn))
+        q, k = turned
+        out, lse = flash(*_by_head(q, k, v), module.scaling, layout.segments)
+        ctx.save_for_backward(x, q, k, v, out, lse, *turn, *kept)
+        ctx.fused, ctx.layout = fused, layout
+        return product(module.o_proj, _rows(out))[None]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, q, k, v, out, lse, cos, sin, *kept = ctx.saved_tensors
+        fused, module = ctx.fused, ctx.fused.module
+        of_out = gradients(module.o_proj, _rows(out), grad[0], None, wanted=True)
+        assert of_out is not None, "it was wanted"
+        of_out = of_out.view(q.shape).transpose(0, 1)[None]
+        found = flash_backward(of_out, _by_head(q, k, v), out, lse, module.scaling, ctx.layout.segments)
+        dq, dk, dv = (g[0].transpose(0, 1) for g in found)
+        shared = k.shape[1]
+        dq = rotated(dq, cos, -sin)
+        if shared != q.shape[1]:
+            dk, dv = (g.reshape(len(g), shared, -1, g.shape[-1]).sum(2) for g in (dk, dv))
+        dk = rotated(dk, cos, -sin)
+        of_heads = [
+            _through_norm(g, normed, *pair)
+            for g, normed, pair in zip((dq, dk), fused.norms, (kept[:2], kept[2:]), strict=True)
+        ]
+        wanted, of_x = ctx.needs_input_grad[0], None
+        for name, g in zip(_LAYERS, (*of_heads, dv), strict=False):
+            of_x = gradients(getattr(module, name), x[0], g.reshape(len(x[0]), -1), of_x, wanted=wanted)
+        return None if of_x is None else of_x[None], None, None, None, None
+
+
+def rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Heads [T, H, E] turned by the angles whose cos and sin [1, T, E] are given; -sin turns back."""
+    half = heads.shape[-1] // 2
+    cos, sin = cos[0].unsqueeze(1), sin[0].unsqueeze(1)
+    out = heads * cos
+    out[..., :half].addcmul_(heads[..., half:], sin[..., :half], value=-1)
+    out[..., half:].addcmul_(heads[..., :half], sin[..., half:])
+    return out
+
+
+def _through_norm(grad: Tensor, fused: FusedNorm | None, flat: Tensor | None, inverse: Tensor | None) -> Tensor:
+    if fused is None or flat is None or inverse is None:
+        return grad
+    of_heads, of_weight = norm.gradients(flat, inverse, fused.effective, grad.reshape(flat.shape), wanted=True)
+    fused.learn(of_weight)
+    assert of_heads is not None, "it was wanted"
+    return of_heads.view(grad.shape)
+
+
+def _by_head(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """[T, H, E] as [1, H, T, E] without a copy; a key or value head is repeated for each query head that it serves."""
+    groups = q.shape[1] // k.shape[1]
+    if groups > 1:
+        k, v = (z.repeat_interleave(groups, 1) for z in (k, v))
+    return q.transpose(0, 1)[None], k.transpose(0, 1)[None], v.transpose(0, 1)[None]
+
+
+def _rows(out: Tensor) -> Tensor:
+    """[1, H, T, E] as [T, H * E]."""
+    return out[0].transpose(0, 1).reshape(out.shape[2], -1)
