@@ -39,13 +39,20 @@ def check(
     ] = None,
     against: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE", help="Held-out data or a benchmark not to be trained on; may be given again."),
+        typer.Option(
+            metavar="FILE|NAME",
+            help="Held-out data or a benchmark not to be trained on (mmlu, gsm8k …); may be given again.",
+        ),
     ] = None,
     train_on: Annotated[
         str | None, typer.Option(metavar="WHOM", help="Whose words are learned: assistant, last_assistant or all.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     html: Annotated[Path | None, typer.Option(metavar="PAGE", help="Write a page with pictures, too.")] = None,
+    price: Annotated[
+        float | None,
+        typer.Option(metavar="DOLLARS", min=0, help="Of a million tokens, to tell what an epoch would cost."),
+    ] = None,
     strict: Annotated[bool, typer.Option(help="Let warnings stop, too.")] = False,
 ) -> None:
     """Check data as a run would meet them; exit code 3 where a run could not start.
@@ -59,7 +66,13 @@ def check(
     if not names:
         raise typer.BadParameter("name a file to check.")
     checked = check_files(
-        names, model=model, against=tuple(against or ()), train_on=train_on, settings=settings, tell=_progress
+        names,
+        model=model,
+        against=tuple(against or ()),
+        train_on=train_on,
+        settings=settings,
+        price=price,
+        tell=_progress,
     )
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
@@ -202,6 +215,8 @@ def facts(checked: "Check") -> list[tuple[str, str]]:
     cost = checked.estimate
     seconds, peak = cost.seconds_per_epoch, cost.peak_bytes / 2**30
     rows.append(("cost", f"about {duration(seconds)} an epoch and {peak:.1f} GiB ({checked.method}, {checked.model})"))
+    if cost.dollars_per_epoch is not None:
+        rows.append(("price", f"${cost.dollars_per_epoch:,.2f} an epoch"))
     return rows
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tunesmith.data.benchmarks import benchmark
 from tunesmith.data.checks import Finding, Findings, find
 from tunesmith.data.contamination import Benchmark
 from tunesmith.data.duplicates import content_key, prompt_text, similarity, whole_text
@@ -106,11 +107,14 @@ def inspect(
 
 
 def read_other(source: Source, options: Mapping[str, Any]) -> tuple[AnyExample, ...]:
-    """The examples of a set beside the inspected one: read as that is told to be read, or else as it is recognised.
+    """The examples of a set beside the inspected one: of a benchmark by its name (`benchmarks`) its questions; of files
+    all, read as the inspected set is told to be read, or else as they are recognised.
 
     Raises:
         DataError: it can be read in neither way.
     """
+    if isinstance(source, str) and (asked := benchmark(source)) is not None:
+        return asked
     try:
         return read_examples(source, **options).examples
     except DataError:

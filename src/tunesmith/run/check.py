@@ -5,7 +5,7 @@ the run would use; so what is told here is what training would meet. Nothing is 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ class Check:
             "format": self.format, "read": self.read, "usable": self.usable, "examples": self.examples,
             "dropped": dict(self.dropped), "findings": findings, "totals": dict(self.totals), "stops": list(self.stops),
             "tokens": {**asdict(self.tokens), "percentiles": dict(self.tokens.percentiles)},
-            "estimate": asdict(self.estimate),
+            "estimate": {name: value for name, value in asdict(self.estimate).items() if value is not None},
         }  # fmt: skip
 
 
@@ -105,11 +105,13 @@ def check(
     against: Sequence[str] = (),
     train_on: str | None = None,
     settings: Sequence[str] = (),
+    price: float | None = None,
     tell: Callable[[int], object] = lambda count: None,
 ) -> Check:
     """What would happen if `files` were trained on, with `settings` of a recipe (`method.kind=full`).
 
-    `against` are files that must not be trained on: held-out data and benchmarks. `tell` is given the number of
+    `against` are files that must not be trained on, or names of benchmarks. `price` is in dollars for a million tokens
+    of the data, as services take them. `tell` is given the number of
     examples that have passed, now and then.
 
     Raises:
@@ -130,7 +132,11 @@ def check(
         watch=counting.watch,
     )
     counting.close()
-    return _summed(tuple(files), loaded, judge, found, counting)
+    checked = _summed(tuple(files), loaded, judge, found, counting)
+    if price is None:
+        return checked
+    dollars = price * checked.tokens.total / 1e6
+    return replace(checked, estimate=replace(checked.estimate, dollars_per_epoch=dollars))
 
 
 def _reading(data: DataSettings) -> Mapping[str, Any]:

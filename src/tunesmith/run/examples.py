@@ -7,6 +7,7 @@ is trained, set aside for validation or test, or dropped with a reason; else the
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tunesmith.data.checks import Finding
 from tunesmith.data.duplicates import leaked
@@ -17,6 +18,7 @@ from tunesmith.data.split import Split, split
 from tunesmith.errors import DataError, TemplateError
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.encoded import EncodedExample
+from tunesmith.tokens.store import Store
 
 SHARE = 0.05
 """Of the training file, for validation and for test each, where the recipe says nothing."""
@@ -34,11 +36,9 @@ class Sets:
     stand in the training data, where validation or test came as files of their own.
     """
 
-    train: tuple[EncodedExample, ...]
-    validation: tuple[EncodedExample, ...]
-    test: tuple[EncodedExample, ...]
-    held_out: tuple[AnyExample, ...]
-    """The test examples as they were read."""
+    train: Sequence[EncodedExample]
+    validation: Sequence[EncodedExample]
+    test: Sequence[EncodedExample]
     read: int
     dropped: Mapping[str, int]
     format: str
@@ -49,7 +49,11 @@ class Sets:
     @property
     def longest(self) -> int:
         """Tokens of the longest example of all sets."""
-        return max(len(e) for part in (self.train, self.validation, self.test) for e in part)
+        return max(_longest(part) for part in (self.train, self.validation, self.test))
+
+
+def _longest(part: Sequence[EncodedExample]) -> int:
+    return int(part.lengths.max(initial=0)) if isinstance(part, Store) else max((len(e) for e in part), default=0)
 
 
 def read_sets(data: DataSettings, encoder: Encoder, *, context: int, split_turns: bool = False) -> Sets:
@@ -58,31 +62,37 @@ def read_sets(data: DataSettings, encoder: Encoder, *, context: int, split_turns
     Raises:
         DataError: something stops the run; the message lists what, where and how to go on.
     """
-    books = _Books(data, encoder, context, split_turns)
+    books = Books(data, encoder, context, split_turns)
     reading = books.read("data.train", data.train)
-    shares, files = _shares(data)
-    parts = split(reading.examples, validation=shares["validation"], test=shares["test"])
+    share, files = shares(data)
+    parts = split(reading.examples, validation=share["validation"], test=share["test"])
     given = {name: books.read(f"data.{name}", file).examples for name, file in files.items()}
     leaks = [leak for examples in given.values() for leak in leaked(parts.train, examples)]
     raw = Split(parts.train, given.get("validation", parts.validation), given.get("test", parts.test))
     train, validation = books.encode(raw.train), books.encode(raw.validation)
-    kept_test: list[AnyExample] = []
-    test = books.encode(raw.test, kept_test)
+    test = books.encode(raw.test)
     books.close()
-    if len(train) < data.minimum:
-        raise DataError(
-            f"{_named(data.train)}: {len(train)} training examples, but a run starts with {data.minimum} or more "
-            f"(gains are usually seen from 50 to 100 on). Add examples, or set data.minimum={max(len(train), 1)}."
-        )
-    if not train:
-        raise DataError(f"{_named(data.train)}: no example is left to train on.")
+    require_enough(data, len(train))
     return Sets(
-        train, validation, test, tuple(kept_test), books.total, dict(books.dropped), reading.format, books.sha256,
-        dict(books.findings), tuple(leaks),
+        train, validation, test, books.total, dict(books.dropped), reading.format, books.sha256, dict(books.findings),
+        tuple(leaks),
     )  # fmt: skip
 
 
-def _shares(data: DataSettings) -> tuple[dict[str, float], dict[str, str]]:
+def require_enough(data: DataSettings, count: int) -> None:
+    """Return only if a run may start with so many training examples.
+
+    Raises:
+        DataError: they are fewer than `data.minimum`.
+    """
+    if count < data.minimum:
+        raise DataError(
+            f"{_named(data.train)}: {count} training examples, but a run starts with {data.minimum} or more "
+            f"(gains are usually seen from 50 to 100 on). Add examples, or set data.minimum={max(count, 1)}."
+        )
+
+
+def shares(data: DataSettings) -> tuple[dict[str, float], dict[str, str]]:
     """How much of the training file each other set takes, and which sets are files of their own.
 
     Naming one of the two sets as a file says that the split has been made; the other is then not cut from training.
@@ -90,13 +100,13 @@ def _shares(data: DataSettings) -> tuple[dict[str, float], dict[str, str]]:
     asked = {"validation": data.validation, "test": data.test}
     files = {name: value for name, value in asked.items() if isinstance(value, str)}
     default = 0.0 if files else SHARE
-    shares = {}
+    found = {}
     for name, value in asked.items():
-        shares[name] = 0.0 if isinstance(value, str) else default if value is None else float(value)
-    return shares, files
+        found[name] = 0.0 if isinstance(value, str) else default if value is None else float(value)
+    return found, files
 
 
-class _Books:
+class Books:
     """Reads and encodes one set after the other, and remembers what was dropped and what stops the run."""
 
     def __init__(self, data: DataSettings, encoder: Encoder, context: int, split_turns: bool) -> None:
@@ -113,25 +123,36 @@ class _Books:
     def read(self, name: str, source: str | tuple[str, ...]) -> Reading:
         d = self._data
         reading = read_examples(source, format=d.format, fields=d.fields, system=d.system)
-        reading.refuse(on_bad_record=d.on_bad_record, on_no_target=d.on_no_target)
+        self.enter(name, reading)
+        return reading
+
+    def enter(self, name: str, reading: Reading) -> None:
+        """Count what a set holds.
+
+        Raises:
+            DataError: something in it stops the run.
+        """
+        reading.refuse(on_bad_record=self._data.on_bad_record, on_no_target=self._data.on_no_target)
         self.total += reading.read
         self.dropped.update(reading.dropped)
         self.findings.update(reading.totals)
         self.sha256[name] = reading.sha256
-        return reading
 
-    def encode(
-        self, examples: Sequence[AnyExample], kept: list[AnyExample] | None = None
-    ) -> tuple[EncodedExample, ...]:
-        """The examples that can be trained; `kept` receives them as they were read."""
+    def state(self) -> dict[str, Any]:
+        """What has been counted so far, for JSON."""
+        return {"dropped": dict(self.dropped), "lists": [self._refused, self._long, self._mute]}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.dropped = Counter(state["dropped"])
+        self._refused, self._long, self._mute = (list(places) for places in state["lists"])
+
+    def encode(self, examples: Sequence[AnyExample]) -> tuple[EncodedExample, ...]:
+        """The examples that can be trained."""
         encoded: list[EncodedExample] = []
         for start in range(0, len(examples), CHUNK):
-            chunk = examples[start : start + CHUNK]
-            for example, parts in zip(chunk, self._encoded(chunk), strict=True):
-                good = [part for part in parts if self._usable(part)]
-                encoded += good
-                if good and kept is not None:
-                    kept.append(example)
+            for parts in self._encoded(examples[start : start + CHUNK]):
+                encoded += [part for part in parts if self._usable(part)]
         return tuple(encoded)
 
     def _encoded(self, chunk: Sequence[AnyExample]) -> list[list[EncodedExample]]:

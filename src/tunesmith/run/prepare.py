@@ -23,7 +23,8 @@ from tunesmith.models.sources import resolve as resolve_source
 from tunesmith.models.vocabulary import with_tokens
 from tunesmith.recipe import Loaded, Recipe
 from tunesmith.recipe.paths import data_files
-from tunesmith.run.examples import SHOWN, Sets, read_sets
+from tunesmith.run.encoding import encoded_sets
+from tunesmith.run.examples import SHOWN, Sets
 from tunesmith.run.resolve import Shapes, dangers, resolve, setting
 from tunesmith.tokens.builtin import BUILT_IN, missing_control_tokens, template_text, with_control_tokens
 from tunesmith.tokens.encode import Encoder
@@ -91,7 +92,9 @@ def prepare(loaded: Loaded, say: Say) -> Prepared:
     )
     config = read_config(source.folder)
     split_turns = supervision.rewritten_turns == "split"
-    sets = read_sets(loaded.recipe.data, encoder, context=context_length(config), split_turns=split_turns)
+    sets = encoded_sets(
+        loaded.recipe.data, encoder, context=context_length(config), split_turns=split_turns, tell=_telling(say)
+    )
     say(_balance(sets))
     if sets.leaks:
         say(_leak_warning(sets.leaks))
@@ -157,6 +160,19 @@ def _with_control_tokens(source: Source, choice: str | None, say: Say) -> Source
     start = tokenizer.eos_id if tokenizer.eos_id is not None else 0
     say(f"  {', '.join(missing)}: added to the vocabulary as control tokens")
     return with_tokens(source, files, like={added[text]: start for text in missing})
+
+
+def _telling(say: Say) -> Callable[[int, int], object]:
+    """Tells of an encoding that takes long at every tenth of it."""
+    told = 0
+
+    def tell(done: int, of: int) -> None:
+        nonlocal told
+        if done * 10 // of > told:
+            told = done * 10 // of
+            say(f"  encoded {done:,} of {of:,} examples")
+
+    return tell
 
 
 def _balance(sets: Sets) -> str:

@@ -1,0 +1,136 @@
+"""Large data give the same sets as small ones, from a cache that is never stale and goes on after a crash."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_model import chat_file
+
+from tunesmith.data.settings import DataSettings
+from tunesmith.errors import DataError
+from tunesmith.recipe import load_recipe
+from tunesmith.run import encoding
+from tunesmith.run.encoding import encoded_sets
+from tunesmith.run.examples import Sets, read_sets
+from tunesmith.run.train import train
+from tunesmith.tokens.encode import Encoder
+from tunesmith.tokens.encoded import EncodedExample
+from tunesmith.tokens.tokenizer import Tokenizer
+
+
+@pytest.fixture
+def encoder(folder: Path) -> Encoder:
+    return Encoder(Tokenizer.load(folder))
+
+
+@pytest.fixture(autouse=True)
+def everything_is_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of its own, used for data of any size, in portions of seven."""
+    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(encoding, "LARGE", 0)
+    monkeypatch.setattr(encoding, "PORTION", 7)
+
+
+def plain(examples: Sequence[EncodedExample]) -> list[tuple[Any, ...]]:
+    return [(one.origin, one.ids.tolist(), one.weights.tolist()) for one in examples]
+
+
+def assert_same(one: Sets, other: Sets) -> None:
+    for side in ("train", "validation", "test"):
+        assert plain(getattr(one, side)) == plain(getattr(other, side))
+    for name in ("read", "dropped", "format", "sha256", "findings", "longest"):
+        assert getattr(one, name) == getattr(other, name), name
+
+
+def broken_file(path: Path) -> Path:
+    """Forty conversations, an answerless one and a line that is no JSON among them."""
+    lines = chat_file(path, count=40).read_text().splitlines()
+    lines[11] = '{"messages": [{"role": "user", "content": "a"}]}'
+    lines[23] = "{"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_the_sets_are_those_of_data_in_memory(encoder: Encoder, tmp_path: Path) -> None:
+    file = str(broken_file(tmp_path / "data.jsonl"))
+    data = DataSettings(train=file, validation=0.2, test=0.1, on_bad_record="drop", on_no_target="drop")
+    told: list[tuple[int, int]] = []
+    found = encoded_sets(data, encoder, context=512, tell=lambda *numbers: told.append(numbers))
+    assert_same(found, read_sets(data, encoder, context=512))
+    assert told[-1] == (38, 38)
+    assert found.train[-1].origin == found.train[len(found.train) - 1].origin
+    again: list[tuple[int, int]] = []
+    assert_same(encoded_sets(data, encoder, context=512, tell=lambda *n: again.append(n)), found)
+    assert again == []
+
+
+def test_held_out_files_are_sets_of_their_own_and_leaks_are_told(encoder: Encoder, tmp_path: Path) -> None:
+    seen = chat_file(tmp_path / "seen.jsonl", count=3)
+    data = DataSettings(train=str(chat_file(tmp_path / "train.jsonl")), test=str(seen))
+    found, expected = encoded_sets(data, encoder, context=512), read_sets(data, encoder, context=512)
+    assert_same(found, expected)
+    assert [(leak.file, leak.line) for leak in found.leaks] == [(str(seen), line) for line in (1, 2, 3)]
+    assert [leak.message for leak in found.leaks] == [leak.message for leak in expected.leaks[:3]]
+
+
+def test_an_interrupted_encoding_goes_on_where_it_was(encoder: Encoder, tmp_path: Path) -> None:
+    data = DataSettings(train=str(chat_file(tmp_path / "data.jsonl", count=40)))
+
+    class Killed(BaseException):
+        pass
+
+    def kill(done: int, of: int) -> None:
+        if done >= 20:
+            raise Killed
+
+    with pytest.raises(Killed):
+        encoded_sets(data, encoder, context=512, tell=kill)
+    for file in (tmp_path / "home" / "encoded").glob(".*.partial/train/ids"):
+        with file.open("ab") as out:
+            out.write(b"torn")
+    told: list[int] = []
+    found = encoded_sets(data, encoder, context=512, tell=lambda done, of: told.append(done))
+    assert told == [28, 35, 40]
+    assert_same(found, read_sets(data, encoder, context=512))
+
+
+def test_another_file_template_or_setting_is_another_cache(encoder: Encoder, folder: Path, tmp_path: Path) -> None:
+    file = chat_file(tmp_path / "data.jsonl", count=40)
+    data = DataSettings(train=str(file))
+    other = Encoder(Tokenizer.load(folder), train_on="all")
+
+    def encoded_anew(data: DataSettings, encoder: Encoder, context: int = 512) -> bool:
+        told: list[int] = []
+        encoded_sets(data, encoder, context=context, tell=lambda done, of: told.append(done))
+        return bool(told)
+
+    assert encoded_anew(data, encoder)
+    assert not encoded_anew(data, encoder)
+    assert encoded_anew(data, other)
+    assert encoded_anew(data, encoder, context=256)
+    assert encoded_anew(DataSettings(train=str(file), system="Be short."), encoder)
+    chat_file(file, count=40, start=1)
+    assert encoded_anew(data, encoder)
+
+
+def test_what_stops_a_run_stops_it_and_leaves_nothing(encoder: Encoder, tmp_path: Path) -> None:
+    data = DataSettings(train=str(broken_file(tmp_path / "data.jsonl")))
+    with pytest.raises(DataError, match="2 findings in 40 records"):
+        encoded_sets(data, encoder, context=512)
+    with pytest.raises(DataError, match="longer than the context of 20 tokens"):
+        encoded_sets(DataSettings(train=str(chat_file(tmp_path / "good.jsonl"))), encoder, context=20)
+    assert not [path for path in (tmp_path / "home" / "encoded").iterdir() if path.is_dir()]
+
+
+def test_a_run_on_the_cache_is_the_run_on_memory(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = chat_file(tmp_path / "data.jsonl", count=24)
+
+    def losses(run: str) -> bytes:
+        settings = [f"model={folder}", f"run={tmp_path / run}", "training.steps=3", "training.batch_size=4"]
+        train(load_recipe(str(data), settings), say=lambda _: None)
+        return (tmp_path / run / "losses.f32").read_bytes()
+
+    cached = losses("cached")
+    monkeypatch.setattr(encoding, "LARGE", 2**40)
+    assert losses("memory") == cached
