@@ -47,3 +47,11 @@ class Interrupted(TunesmithError):
     """Somebody asked a run to end; it ended after a step, saved, and can be resumed."""
 
     exit_code = 130
+
+
+class RequestError(UsageError):
+    """A request over HTTP that cannot be granted: its status, a code for programs, and the parameter that is meant."""
+
+    def __init__(self, message: str, *, status: int = 400, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message)
+        self.status, self.code, self.param = status, code, param

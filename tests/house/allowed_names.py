@@ -25,6 +25,22 @@ _.input_ids
 _.mode
 _.frame
 
+# Fields of requests that clients send and we only have to know, and what SQLAlchemy, sqlite3 and alembic read.
+_.n_epochs
+_.learning_rate_multiplier
+_.dpo
+_.reinforcement
+_.user
+_.parallel_tool_calls
+_.service_tier
+_.mime_type
+_.isolation_level
+_.type_annotation_map
+_.down_revision
+
+# Read by the test that walks the routes.
+_.PUBLIC
+
 # Commands of the command line.
 _.list_models
 _.import_configuration

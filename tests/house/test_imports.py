@@ -8,7 +8,7 @@ import pytest
 from house.source import ROOMS, dotted, modules
 
 HEAVY = ("torch", "transformers", "peft")
-AT_ONCE = ("data", "tokens", "batches", "recipe", "cli")
+AT_ONCE = ("data", "tokens", "batches", "recipe", "jobs", "cli")
 
 
 def _imported(code: str) -> set[str]:

@@ -79,7 +79,7 @@ def open_model(name: str, *, say: Say = to_stderr) -> Opened:
 
 def _opened(folder: Path, what: str, say: Say) -> Opened:
     words = folder if (folder / "tokenizer.json").is_file() or not is_adapter(folder) else base_of(folder).folder
-    encoder = _encoder(Tokenizer.load(words), say)
+    encoder = encoder_for(Tokenizer.load(words), say)
     cuda = torch.cuda.is_available()
     model = load_model(folder, dtype=torch.bfloat16 if cuda else torch.float32)
     if cuda:
@@ -87,7 +87,7 @@ def _opened(folder: Path, what: str, say: Say) -> Opened:
     return Opened(model, encoder, folder, what)
 
 
-def _encoder(tokenizer: Tokenizer, say: Say) -> Encoder:
+def encoder_for(tokenizer: Tokenizer, say: Say = to_stderr) -> Encoder:
     """The encoder of a model's own template, or of a built-in one where it has none."""
     template = None
     if tokenizer.chat_template is None:

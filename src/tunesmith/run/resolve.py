@@ -17,8 +17,8 @@ from tunesmith.batches.order import steps_per_epoch
 from tunesmith.models.settings import Lora
 from tunesmith.recipe import Loaded, Recipe
 from tunesmith.training.schedule import warmup_steps
+from tunesmith.training.settings import USUAL_RATE
 
-USUAL_RATE = {"full": 2e-5, "frozen": 2e-5, "lora": 2e-4}
 DANGEROUS = 10.0
 """A learning rate so many times the method's usual one is named before training."""
 

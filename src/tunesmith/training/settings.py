@@ -9,6 +9,9 @@ from pydantic import Field
 
 from tunesmith.settings import Settings
 
+USUAL_RATE = {"full": 2e-5, "frozen": 2e-5, "lora": 2e-4}
+"""The usual peak learning rate of each method."""
+
 
 class AdamW(Settings):
     """AdamW (Loshchilov & Hutter, 2017, https://arxiv.org/abs/1711.05101), torch's fused implementation."""

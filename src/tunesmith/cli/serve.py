@@ -1,0 +1,98 @@
+"""`tunesmith serve` and `tunesmith keys`: the fine-tuning API on this machine, and who may use it."""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tunesmith.errors import UsageError
+
+if TYPE_CHECKING:
+    from tunesmith.jobs.keys import Keys
+
+keys = typer.Typer(help="Make, list and revoke keys of the server.", no_args_is_help=True, rich_markup_mode=None)
+Home = Annotated[Path, typer.Option(metavar="DIR", help="Where the server keeps everything.")]
+Database = Annotated[str | None, typer.Option(metavar="URL", help="postgresql://…; embedded SQLite without.")]
+HOME = Path("tunesmith-home")
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
+    home: Home = HOME,
+    database: Database = None,
+    workers: Annotated[int, typer.Option(min=0, help="Jobs that train at once; 0 serves only.")] = 1,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[=MODEL]", help="A model to offer, under the name that clients use; again for more."),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A further host name that clients may use.")
+    ] = None,
+) -> None:
+    """Serve the OpenAI fine-tuning API: files, jobs, events, checkpoints, models and chat.
+
+    Point a client at http://HOST:PORT/v1 with the key that the first start shows.
+    """
+    from tunesmith.web.server import serve as run
+    from tunesmith.web.service import Wanted
+
+    bases = dict(_named(text) for text in model or ["smollm2-135m-instruct"])
+    hosts = ("127.0.0.1", "localhost", "[::1]", host.lower(), *(name.lower() for name in allow_host or ()))
+    wanted = Wanted(home, bases, database, hosts, workers)
+    run(wanted, host, port, lambda text: print(text, file=sys.stderr, flush=True))
+
+
+@keys.command("create")
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for.")],
+    scope: Annotated[str, typer.Option(help="admin, jobs or inference.")] = "jobs",
+    per_minute: Annotated[int, typer.Option(min=1, help="Most requests a minute.")] = 600,
+    most_jobs: Annotated[int, typer.Option(min=0, help="Most unfinished jobs at once.")] = 1000,
+    home: Home = HOME,
+    database: Database = None,
+) -> None:
+    """Make a key; it is printed now and never again."""
+    from tunesmith.jobs.keys import Limits
+
+    print(_keys(home, database).create(name, scope, Limits(per_minute, most_jobs))[1])
+
+
+@keys.command("list")
+def list_keys(home: Home = HOME, database: Database = None) -> None:
+    """Print all keys, without their secrets."""
+    for key in _keys(home, database).all():
+        made = time.strftime("%Y-%m-%d", time.gmtime(key.created_at))
+        state = "in use" if key.revoked_at is None else "revoked"
+        print(f"{key.id}\t{key.scope}\t{state}\t{made}\t{key.name}")
+
+
+@keys.command("revoke")
+def revoke(
+    id: Annotated[str, typer.Argument(metavar="ID", help="As `keys list` shows it.")],
+    home: Home = HOME,
+    database: Database = None,
+) -> None:
+    """Let a key open nothing any more."""
+    _keys(home, database).revoke(id)
+
+
+def _keys(home: Path, database: str | None) -> "Keys":
+    from tunesmith.jobs.keys import Keys
+    from tunesmith.jobs.store import Store, database_url
+
+    if database is None and not (home / "service.db").is_file():
+        raise UsageError(f"{home}: no server was ever started here. Start one: `tunesmith serve --home {home}`.")
+    store = Store(database_url(home.absolute(), database))
+    store.migrate()
+    return Keys(store)
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, _, source = text.partition("=")
+    if not name or name.startswith("ft:"):
+        raise UsageError(f"--model {text}: expected NAME or NAME=MODEL; names with ft: are those of tuned models.")
+    path = Path(source or name)
+    return name, str(path.absolute()) if path.exists() else source or name

@@ -1,0 +1,47 @@
+"""A running server: an address, the application, the workers; until a signal ends it.
+
+The decision: SIGTERM and Ctrl-C end it gently. Answers in progress are finished, running jobs save and go back to the
+queue, and only then the process ends.
+"""
+
+import logging
+from collections.abc import Callable
+
+import uvicorn
+
+from tunesmith.errors import UsageError
+from tunesmith.web.app import create_app
+from tunesmith.web.service import Service, Wanted
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+Say = Callable[[str], object]
+
+
+def serve(wanted: Wanted, host: str, port: int, say: Say) -> None:
+    """Serve until asked to end.
+
+    Raises:
+        UsageError: another server runs on this home, or the address is taken.
+    """
+    logging.basicConfig(format="%(asctime)s %(name)s %(message)s", level=logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    service = Service.of(wanted)
+    with service.home.held():
+        key = service.keys.first()
+        if key is not None:
+            say(f"API key (shown once, has every right): {key}")
+        say(f"Tunesmith serves http://{host}:{port}/v1 (home {service.home.root})")
+        if host not in LOOPBACK:
+            say("This address is reached by others: use keys with narrow scopes, and HTTPS in front of it.")
+        config = uvicorn.Config(
+            create_app(service), host=host, port=port, log_level="warning", access_log=False,
+            timeout_graceful_shutdown=30, server_header=False,
+        )  # fmt: skip
+        server = uvicorn.Server(config)
+        service.start_workers()
+        try:
+            server.run()
+        finally:
+            service.close()
+    if not server.started:
+        raise UsageError(f"{host}:{port}: the server could not use this address. Name another with --port.")

@@ -1,0 +1,100 @@
+"""The service behind the door: everything that the endpoints use, put together once."""
+
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import select
+
+from tunesmith.jobs.files import Files
+from tunesmith.jobs.home import Home
+from tunesmith.jobs.keys import Keys
+from tunesmith.jobs.lifecycle import Jobs
+from tunesmith.jobs.store import Store, database_url
+from tunesmith.jobs.tables import Model
+from tunesmith.jobs.uploads import Uploads
+from tunesmith.jobs.webhooks import Webhooks
+from tunesmith.jobs.worker import Worker, Workshop
+from tunesmith.serving.catalogue import Catalogue
+
+COMMAND = (sys.executable, "-m", "tunesmith")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How a service is started. `bases` are models by their public name, `hosts` its own names."""
+
+    home: Path
+    bases: Mapping[str, str]
+    database: str | None = None
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
+    workers: int = 1
+    command: Sequence[str] = COMMAND
+
+
+@dataclass(slots=True)
+class Service:
+    """The parts of a running service."""
+
+    wanted: Wanted
+    store: Store
+    home: Home
+    files: Files
+    uploads: Uploads
+    jobs: Jobs
+    keys: Keys
+    webhooks: Webhooks
+    catalogue: Catalogue
+    stop: threading.Event = field(default_factory=threading.Event)
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, wanted: Wanted) -> "Service":
+        """A service on a home and a database, which is brought to this version."""
+        root = wanted.home.absolute()
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        home, store = Home(root), Store(database_url(root, wanted.database))
+        store.migrate()
+        files = Files(store, home)
+        return cls(
+            wanted,
+            store,
+            home,
+            files,
+            Uploads(store, home),
+            Jobs(store, home, wanted.bases),
+            Keys(store),
+            Webhooks(store),
+            Catalogue(wanted.bases, lambda name: model_folder(store, home, name)),
+        )
+
+    def start_workers(self) -> None:
+        """The workers are at work, each in a thread of its own, and one thread that tidies up."""
+        shop = Workshop(self.store, self.home, dict(self.wanted.bases), self.wanted.command)
+        for _ in range(self.wanted.workers):
+            self.threads.append(threading.Thread(target=Worker(shop, self.stop).run, name="worker"))
+        self.threads.append(threading.Thread(target=self._tidy, name="tidy"))
+        for thread in self.threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Running jobs have saved and wait in the queue again; nothing of the service runs."""
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+        self.catalogue.close()
+        self.store.close()
+
+    def _tidy(self) -> None:
+        while not self.stop.wait(2.0):
+            self.files.expire()
+            self.webhooks.send_due()
+
+
+def model_folder(store: Store, home: Home, name: str) -> Path | None:
+    """The folder of a tuned model."""
+    with store.read() as session:
+        folder = session.scalar(select(Model.folder).where(Model.name == name))
+    return None if folder is None else home.root / folder
