@@ -100,7 +100,8 @@ def fit(
     parameters = [parameter for _, parameter in trainable]
     optimizer = build(trainable, settings)
     dropout = any(isinstance(m, nn.Dropout) and m.p > 0 and m.training for m in network.model.modules())
-    how = Pass(settings.micro_batch_tokens, settings.sharing and not dropout, settings.label_smoothing)
+    sharing = settings.sharing and not dropout
+    how = Pass(settings.micro_batch_tokens, sharing, settings.label_smoothing, settings.token_weighting)
     root = folder / "checkpoints"
     kept = ExampleLosses(folder / LOSSES, count=count, batch_size=batch_size)
     with Journal(folder / "metrics.jsonl") as journal, kept as losses:

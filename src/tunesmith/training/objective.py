@@ -14,20 +14,14 @@ from torch import Tensor
 
 from tunesmith.models.fused.linear import add_product
 from tunesmith.models.head import Head
+from tunesmith.training.settings import TokenWeighting
+from tunesmith.training.targets import Targets
+from tunesmith.training.weighting import weighted
 
 TILE_BYTES = 64 << 20
 """Logits made at once: many rows, because each tile reads and writes the whole gradient of the output matrix."""
 CACHED_BYTES = 1 << 20
 """Logits passed over at once: so few that they are still in the cache for the next pass."""
-
-
-@dataclass(frozen=True, slots=True)
-class Targets:
-    """What the rows have to predict: row_of, target, weight, each [R]; all on the device of the rows."""
-
-    row_of: Tensor
-    target: Tensor
-    weight: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +35,18 @@ class Losses:
 
 
 def cross_entropy(
-    hidden: Tensor, head: Head, targets: Targets, *, smoothing: float = 0.0, scale: float | None = None
+    hidden: Tensor,
+    head: Head,
+    targets: Targets,
+    *,
+    smoothing: float = 0.0,
+    scale: float | None = None,
+    weighting: TokenWeighting = "none",
 ) -> Losses:
     """Cross entropy in nats, with label smoothing (Szegedy et al., 2015, https://arxiv.org/abs/1512.00567).
 
     With `scale` (1 / weight of the whole step) the gradient is made too, and that of the output matrix and its bias
-    is added to their `.grad`. A row may have several targets.
+    is added to their `.grad`. A row may have several targets. `weighting` changes what a target counts in it.
     """
     rows, vocabulary = hidden.shape[0], head.weight.shape[0]
     tile = max(16, TILE_BYTES // (4 * vocabulary))
@@ -59,6 +59,8 @@ def cross_entropy(
             inside = ((targets.row_of >= here.start) & (targets.row_of < here.stop)).nonzero()[:, 0]
             part = Targets(targets.row_of[inside] - here.start, targets.target[inside], targets.weight[inside])
             z, slope = _logits(hidden[here], head, keep_slope=scale is not None)
+            if scale is not None:
+                part = weighted(z, part, weighting)
             loss[inside], right[inside] = _softmax_in_place(z, part, smoothing, scale)
             if gradient is not None:
                 if slope is not None:
@@ -68,7 +70,14 @@ def cross_entropy(
     return Losses(loss, right, gradient)
 
 
-def logit_losses(logits: Tensor, targets: Targets, *, smoothing: float = 0.0, scale: float | None = None) -> Losses:
+def logit_losses(
+    logits: Tensor,
+    targets: Targets,
+    *,
+    smoothing: float = 0.0,
+    scale: float | None = None,
+    weighting: TokenWeighting = "none",
+) -> Losses:
     """The same losses where only the model itself makes its logits [U, V]; with `scale`, also their gradient."""
     log_p = torch.log_softmax(logits.float(), dim=-1)
     of_target = log_p[targets.row_of, targets.target]
@@ -77,7 +86,7 @@ def logit_losses(logits: Tensor, targets: Targets, *, smoothing: float = 0.0, sc
         loss = (1 - smoothing) * loss - smoothing * log_p.mean(dim=-1)[targets.row_of]
     right = of_target.detach() >= log_p.detach().amax(dim=-1)[targets.row_of]
     if scale is not None:
-        (loss * targets.weight).sum().mul(scale).backward()  # type: ignore[no-untyped-call]
+        (loss * weighted(logits, targets, weighting).weight).sum().mul(scale).backward()  # type: ignore[no-untyped-call]
     return Losses(loss.detach(), right, None)
 
 

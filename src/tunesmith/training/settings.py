@@ -13,6 +13,9 @@ USUAL_RATE = {"full": 2e-5, "frozen": 2e-5, "lora": 2e-4}
 """The usual peak learning rate of each method."""
 
 
+TokenWeighting = Literal["none", "probability", "entropy"]
+
+
 class AdamW(Settings):
     """AdamW (Loshchilov & Hutter, 2017, https://arxiv.org/abs/1711.05101), torch's fused implementation."""
 
@@ -66,6 +69,9 @@ class TrainingSettings(Settings):
     """Updates over which the learning rate rises: a number of steps, or a share of all steps below 1."""
     clip: float | None = Field(default=1.0, gt=0)
     """The largest norm of the gradient; None for no clipping."""
+    token_weighting: TokenWeighting = "none"
+    """What a target counts by the model's own view of it: its `probability` (DFT), or the `entropy` of what the model
+    expects there (EAFT), both to keep what the model knows."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """How much of the target's probability is spread over all tokens (Szegedy et al., 2015)."""
     validation: ValidationSettings = ValidationSettings()

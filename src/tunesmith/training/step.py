@@ -16,7 +16,9 @@ from tunesmith.batches.batch import Batch
 from tunesmith.batches.packing import micro_batches, plan
 from tunesmith.models.forward import Network
 from tunesmith.tokens.encoded import EncodedExample
-from tunesmith.training.objective import Losses, Targets, cross_entropy, logit_losses
+from tunesmith.training.objective import Losses, cross_entropy, logit_losses
+from tunesmith.training.settings import TokenWeighting
+from tunesmith.training.targets import Targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Pass:
     budget: int
     sharing: bool
     smoothing: float = 0.0
+    weighting: TokenWeighting = "none"
 
 
 def backward(network: Network, examples: Sequence[EncodedExample], how: Pass, *, dropout_seed: int | None) -> Measured:
@@ -101,9 +104,13 @@ def _losses(network: Network, batch: Batch, how: Pass, *, scale: float | None) -
     """The losses of one micro-batch; with `scale` the gradient reaches every `.grad`."""
     targets = Targets(*(network.on_device(a) for a in (batch.row_of, batch.target, batch.weight)))
     if network.head is None:
-        return logit_losses(network.logits(batch), targets, smoothing=how.smoothing, scale=scale)
+        return logit_losses(
+            network.logits(batch), targets, smoothing=how.smoothing, scale=scale, weighting=how.weighting
+        )
     hidden = network.hidden_rows(batch)
-    losses = cross_entropy(hidden.detach(), network.head, targets, smoothing=how.smoothing, scale=scale)
+    losses = cross_entropy(
+        hidden.detach(), network.head, targets, smoothing=how.smoothing, scale=scale, weighting=how.weighting
+    )
     if scale is not None and hidden.requires_grad:
         hidden.backward(losses.gradient)  # type: ignore[no-untyped-call]
     return losses

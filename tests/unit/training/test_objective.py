@@ -6,7 +6,8 @@ from torch import nn
 
 from tunesmith.models.head import Head
 from tunesmith.training import objective
-from tunesmith.training.objective import Targets, cross_entropy, logit_losses
+from tunesmith.training.objective import cross_entropy, logit_losses
+from tunesmith.training.targets import Targets
 
 ROWS, HIDDEN, VOCABULARY = 37, 12, 50
 
