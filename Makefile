@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fast torture gates format reference clean
+.PHONY: help setup demo bench test fast torture gates format reference clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -37,6 +37,20 @@ fast: $(READY)  ## Run the tests that need no real model
 torture: $(READY)  ## Kill runs at random moments, 200 times, and compare what comes out
 	$(BIN)/python tests/torture.py
 
+PEERS := .peers
+
+$(PEERS)/ready:
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt torch transformers peft
+	$(PEERS)/bin/python -m pip install --quiet 'trl>=1.16'
+	touch $(PEERS)/ready
+
+bench: $(READY) $(PEERS)/ready  ## Measure a step beside TRL's, on the data in TUNESMITH_DATA (long)
+	@for work in "alpaca full" "alpaca lora" "banking77 full --batch 16" "banking77 lora --batch 64"; do \
+	for peer in defaults best; do \
+	env -u OMP_NUM_THREADS $(BIN)/python benchmarks/step.py $$work --peer $$peer --peer-python $(PEERS)/bin/python; \
+	done; done
+
 gates: $(READY)  ## Check format, lint, types, floors and dead code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -53,4 +67,4 @@ reference: $(READY)  ## Write the pages that are made from the code
 	$(BIN)/python -m tunesmith data findings > docs/findings.md
 
 clean:  ## Remove the virtual environment and the caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .hypothesis .import_linter_cache

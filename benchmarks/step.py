@@ -1,0 +1,140 @@
+"""Tunesmith and TRL side by side: one step here, the same step there, alternating, on the same examples.
+
+    python benchmarks/step.py alpaca full --peer-python TRL_ENVIRONMENT/bin/python
+    python benchmarks/step.py banking77 lora --batch 64 --peer best --peer-python TRL_ENVIRONMENT/bin/python
+
+Both sides are processes of their own that wait while the other computes. They get the same token ids and the same
+targets, float32, the same batches, AdamW, clipping and rate. `--peer defaults` is TRL as it comes, with bf16 off;
+`--peer best` is the best that it does on a CPU: no gradient checkpointing, and batches of like length (for both sides).
+A row counts only where the losses of every step agree; each step's tokens are those of the data, before sharing and
+padding. Utilisation is 6 (LoRA: 4) operations per matrix parameter and computed token, the output matrix only for
+supervised rows, against a 1024² product in the same process. Appends one row to benchmarks/RESULTS.md.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "RESULTS.md"
+AGREE = 2e-4
+"""Largest relative difference of the losses of a step; above it the row is void."""
+
+
+@dataclass(slots=True)
+class Side:
+    """One of the two processes, waiting for its turn."""
+
+    process: subprocess.Popen[str]
+    began: float
+    steps: list[dict[str, Any]]
+    first: float = 0.0
+
+    @classmethod
+    def start(cls, python: str, script: str, job: Path) -> "Side":
+        """Start it; it loads the model and waits."""
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [python, str(HERE / script), str(job)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        side = cls(process, began, [])
+        side.answer()
+        return side
+
+    def answer(self) -> dict[str, Any]:
+        """The next line that it says."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"{self.process.args}: ended with {self.process.wait()} before it answered")
+        return json.loads(line)
+
+    def step(self) -> None:
+        """Let it make one step."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        self.steps.append(self.answer())
+
+    def rate(self) -> float:
+        """Tokens of the data per second; the median of the steps after the first, if there are any."""
+        counted = self.steps[1:] or self.steps
+        return statistics.median(step["tokens"] / step["seconds"] for step in counted)
+
+
+def main() -> None:
+    """Run one comparison, print it and keep it."""
+    asked = arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        job = Path(folder) / "job.json"
+        subprocess.run([sys.executable, HERE / "rows.py", job, json.dumps(vars(asked))], check=True)
+        started = time.perf_counter()
+        ours = Side.start(sys.executable, "tunesmith_side.py", job)
+        ours.first = time.perf_counter() - started
+        started = time.perf_counter()
+        theirs = Side.start(asked.peer_python, "trl_side.py", job)
+        theirs.first = time.perf_counter() - started
+        for number in range(asked.steps):
+            for side in (ours, theirs):
+                side.step()
+                if number == 0:
+                    side.first += side.steps[0]["seconds"]
+            print(number + 1, ours.steps[-1], theirs.steps[-1], file=sys.stderr, flush=True)
+    keep(asked, ours, theirs)
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", choices=["alpaca", "banking77"])
+    parser.add_argument("method", choices=["full", "lora"])
+    parser.add_argument("--batch", type=int, default=8, help="examples a step")
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--peer", choices=["defaults", "best"], default="defaults")
+    parser.add_argument("--peer-python", default=sys.executable, help="the Python of an environment with TRL")
+    parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--data", default=os.environ.get("TUNESMITH_DATA"), help="the folder of the real data")
+    found = parser.parse_args()
+    if found.data is None:
+        parser.error("name the folder of the data with --data or TUNESMITH_DATA")
+    return found
+
+
+def keep(asked: argparse.Namespace, ours: Side, theirs: Side) -> None:
+    """Print the result and append it to RESULTS.md."""
+    pairs = [(a["loss"], b["loss"]) for a, b in zip(ours.steps, theirs.steps, strict=True)]
+    apart = max(abs(a - b) / abs(b) for a, b in pairs)
+    ratio = ours.rate() / theirs.rate()
+    last = ours.steps[-1]
+    row = [
+        time.strftime("%Y-%m-%d", time.gmtime()), f"{asked.work}, {asked.method}, batch {asked.batch}", asked.peer,
+        f"{ours.rate():.1f}", f"{theirs.rate():.1f}", f"**{ratio:.2f}×**" if apart <= AGREE else "void",
+        f"{last['tokens']:,} / {last['computed_tokens']:,}",
+        f"{100 * statistics.median(s['utilisation'] for s in (ours.steps[1:] or ours.steps)):.0f} %",
+        f"{last['gigabytes']:.1f} / {theirs.steps[-1]['gigabytes']:.1f}", f"{ours.first:.0f} / {theirs.first:.0f}",
+        f"{apart:.0e}", f"{last['versions']}; {theirs.steps[-1]['versions']}; {machine()}",
+    ]  # fmt: skip
+    print("| " + " | ".join(row) + " |")
+    with RESULTS.open("a", encoding="utf-8") as file:
+        file.write("| " + " | ".join(row) + " |\n")
+
+
+def machine() -> str:
+    """The class of this machine, without its name."""
+    cpu = Path("/proc/cpuinfo")
+    names = [line.partition(":")[2].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{names[0] if names else platform.machine()}, {len(os.sched_getaffinity(0))} cores used, {memory:.0f} GiB"
+
+
+if __name__ == "__main__":
+    main()
