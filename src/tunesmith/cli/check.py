@@ -160,12 +160,14 @@ def _findings(checked: "Check") -> Iterator[object]:
 
 
 def told(found: "Iterable[Finding]") -> list[str]:
-    """A line for each message, behind all the places where it is true."""
-    places: defaultdict[str, list[str]] = defaultdict(list)
+    """A line for each message, behind all the places where it is true; a file is named once for its lines."""
+    places: defaultdict[str, dict[str, list[str]]] = defaultdict(dict)
     for finding in found:
-        where = finding.file if finding.line is None else f"{finding.file}:{finding.line}"
-        places[finding.message].append(where)
-    return [f"{', '.join(where)}: {message}" for message, where in places.items()]
+        lines = places[finding.message].setdefault(finding.file, [])
+        lines += [] if finding.line is None else [str(finding.line)]
+    named = ((message, [f"{file}:{', '.join(lines)}" if lines else file for file, lines in where.items()])
+             for message, where in places.items())  # fmt: skip
+    return [f"{', '.join(where)}: {message}" for message, where in named]
 
 
 def remedy(name: str, file: str) -> tuple[str, str | None]:

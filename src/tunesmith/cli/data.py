@@ -1,6 +1,5 @@
 """`tunesmith data`: what a model will see and learn of a file, what is wrong with it, and better files made of it."""
 
-import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -58,14 +57,27 @@ def show(
     html: Annotated[Path | None, typer.Option(metavar="PAGE", help="Write a page instead, and print its path.")] = None,
 ) -> None:
     """Show examples as tokens: context, learned words, and the end token that closes them."""
+    from tunesmith.errors import TemplateError
     from tunesmith.tokens.encode import Encoder
     from tunesmith.tokens.show import show as show_example
     from tunesmith.tokens.show import to_html
     from tunesmith.tokens.tokenizer import Tokenizer
 
-    examples = list(itertools.islice(_examples(file), count))
     encoder = Encoder(Tokenizer.load(weights_folder(model)), chat_template=template)
-    shown = [one for example in examples for one in show_example(encoder, example, window=window)][:count]
+    shown: list[Shown] = []
+    refused: list[TemplateError] = []
+    for example in _examples(file):
+        try:
+            shown += show_example(encoder, example, window=window)
+        except TemplateError as error:
+            refused.append(error)
+        if max(len(shown), len(refused)) >= count:
+            break
+    if refused and not shown:
+        raise refused[0]
+    for refusal in refused:
+        print(f"not shown: {refusal}", file=sys.stderr)
+    shown = shown[:count]
     if html is not None:
         html.write_text(to_html(shown, title=f"{Path(file).name} as {Path(model).name} sees it"), encoding="utf-8")
         print(html)

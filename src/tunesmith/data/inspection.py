@@ -52,7 +52,7 @@ class _Signed:
         self.raw += signature(text).tobytes()
 
     def rows(self) -> Any:
-        return np.frombuffer(bytes(self.raw), dtype=np.uint16).reshape(-1, BANDS * ROWS)
+        return np.frombuffer(self.raw, dtype=np.uint16).reshape(-1, BANDS * ROWS)
 
 
 def inspect(

@@ -95,12 +95,15 @@ class _Encoding:
     def run(self, tell: Tell) -> None:
         """Encode what has not been encoded yet, and give the folder its name."""
         share, files = shares(self._data)
-        keys, places = self._keys("train", self._data.train)
+        keys, places = self._keys("train", self._data.train, kept=bool(files))
         sides = assign(keys, validation=share["validation"], test=share["test"])
-        seen = {key: i for i, key in enumerate(keys) if sides[i] == "train"} if files else {}
+        seen: dict[bytes, int] = {}
+        for i, key in enumerate(keys if files else ()):
+            if sides[i] == "train":
+                seen.setdefault(key, i)
         leaks: list[tuple[str, tuple[str, int]]] = []
         for name, source in files.items():
-            held_out, origins = self._keys(name, source)
+            held_out, origins = self._keys(name, source, kept=True)
             sides += [name] * len(held_out)
             leaks += [
                 (f"its prompt is trained: {places[seen[key]]}.", (origin.file, origin.line))
@@ -122,8 +125,8 @@ class _Encoding:
         flush(self._partial)
         os.replace(self._partial, self._folder)
 
-    def _keys(self, name: str, source: str | tuple[str, ...]) -> tuple[list[bytes], list[Origin]]:
-        """The keys of a set's prompts and where its examples stand, after its findings have been counted."""
+    def _keys(self, name: str, source: str | tuple[str, ...], *, kept: bool) -> tuple[list[bytes], list[Origin]]:
+        """The keys of a set's prompts and, if they are to be `kept`, where its examples stand; findings are counted."""
         balance, findings = Balance(), Findings()
         keys: list[bytes] = []
         places: list[Origin] = []
@@ -132,7 +135,8 @@ class _Encoding:
                 findings.add(item)
             else:
                 keys.append(prompt_key(item)[:16])
-                places.append(item.origin)
+                if kept:
+                    places.append(item.origin)
         read = Reading(
             (), tuple(findings.kept), "+".join(balance.formats), balance.read, dict(balance.dropped), self._sums[name],
             dict(findings.totals),

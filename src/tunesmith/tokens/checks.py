@@ -175,21 +175,22 @@ def _findings(
         named = ", ".join(dict.fromkeys(forged))
         message = f"it holds the text of control tokens ({named}); they are encoded as plain text"
         yield found("forged-control-token", message, example.origin)
-    for start, end, _ in learned.spans:
-        if encoder.train_on != "all" and not encoder.ends_answer(learned.rendering.text[start:end]):
-            tail = learned.rendering.text[max(start, end - 20) : end]
-            yield found("no-end-token", f"a learned answer ends {tail!r}, with no end token", example.origin)
+    for answer in learned.answers if encoder.train_on != "all" else ():
+        taught = [end for start, end, _ in learned.spans if answer.start <= start < answer.end]
+        text = learned.rendering.text[answer.start : max(taught, default=0)]
+        if taught and (taught[-1] < answer.end or not encoder.ends_answer(text)):
+            yield found("no-end-token", f"a learned answer ends {text[-20:]!r}, with no end token", example.origin)
             break
     yield from _dropped_reasoning(example, learned)
 
 
 def _dropped_reasoning(example: Example, learned: Learned) -> Iterator[Finding]:
     """Reasoning that the template leaves out of an answer that is learned."""
-    taught = {start for start, _, _ in learned.spans}
+    starts = [start for start, _, _ in learned.spans]
     for answer in learned.answers:
         reasoning = (example.messages[answer.message].reasoning or "").strip()
         text = "".join(learned.rendering.text[start:end] for start, end in answer.pieces)
-        if answer.start in taught and reasoning not in text:
+        if reasoning not in text and any(answer.start <= start < answer.end for start in starts):
             path = f"messages[{answer.message}].reasoning"
             yield found("reasoning-left-out", "the chat template leaves this reasoning out", example.origin, path)
 

@@ -59,6 +59,11 @@ SAME_TALK: dict[str, tuple[str, dict[str, Any], list[Turn]]] = {
         [("user", "Q\n\nC"), ("assistant", "A")],
     ),
     "flan": ("flan", {"inputs": "Q", "targets": "A"}, ASKED),
+    "self-instruct": (
+        "self_instruct",
+        {"instruction": "Q", "instances": [{"input": "", "output": "A"}], "is_classification": False},
+        ASKED,
+    ),
     "sharegpt": (
         "sharegpt",
         {"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]},

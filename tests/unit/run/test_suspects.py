@@ -50,6 +50,13 @@ def test_the_mean_of_an_epoch_is_that_of_the_journal(taught: Path) -> None:
     )
 
 
+def test_those_that_never_fell_are_all_whose_first_loss_stayed_the_lowest(taught: Path) -> None:
+    found = suspects(taught, most=12)
+    known = {one.line: [loss for loss in one.losses if loss is not None] for one in found.highest}
+    assert {one.line for one in found.never_fell} == {i for i, losses in known.items() if min(losses[1:]) >= losses[0]}
+    assert found.rose == len(found.never_fell)
+
+
 def test_the_command_prints_a_table_and_an_object(taught: Path) -> None:
     shown = CliRunner().invoke(app, ["data", "suspects", str(taught), "-n", "2"])
     assert shown.exit_code == 0, shown.output

@@ -9,7 +9,7 @@ from unit.tokens import tiny
 
 from tunesmith.data.example import Example, Tokenized
 from tunesmith.errors import TemplateError
-from tunesmith.tokens.checks import check_tokenized
+from tunesmith.tokens.checks import check, check_tokenized
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.tokenizer import Tokenizer
 
@@ -35,6 +35,15 @@ def weights_by_token(tokenizer: Tokenizer, example: Example) -> list[tuple[str, 
 def test_parts_count_as_told_and_the_end_token_as_the_turn(tokenizer: Tokenizer) -> None:
     found = weights_by_token(tokenizer, with_parts(tiny.chat("hi", "abc"), (0, 1, 0.0), (2, 3, 0.5)))
     assert found == [("a", 0.0), ("b", 1.0), ("c", 0.5), ("<|im_end|>", 1.0), ("\n", 0.0)]
+
+
+def test_parts_are_no_answers_without_an_end(tokenizer: Tokenizer) -> None:
+    parted = with_parts(tiny.chat("hi", "abc"), (0, 1, 0.0), (2, 3, 0.0))
+    muted = replace(
+        parted, messages=(parted.messages[0], replace(parted.messages[1], weight=0.0, parts=((1, 2, 1.0),)))
+    )
+    both = check(Encoder(tokenizer), [parted, muted], context=100)
+    assert [[finding.name for finding in checked.findings] for checked in both] == [[], ["no-end-token"]]
 
 
 def test_parts_change_no_token(tokenizer: Tokenizer) -> None:

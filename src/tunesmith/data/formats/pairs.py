@@ -1,4 +1,4 @@
-"""Formats of one prompt and one answer in fields of their own: prompt/completion, Alpaca, Dolly, FLAN.
+"""Formats of prompts and answers in fields of their own: prompt/completion, Alpaca, Dolly, FLAN, Self-Instruct.
 
 The decision: a chat template does the framing, so no preamble ("Below is an instruction…") is added. Where a prompt
 has two parts they are joined by an empty line: `instruction`, a blank line, then `input` (or `context`), if it has one.
@@ -121,9 +121,33 @@ def _templates(record: Record) -> Outcome:
         notes.add("wrong-type", f"{len(inputs)} inputs stand beside {len(answers)} targets.", "targets")
         return notes.outcome()
     ways = [{**value, "inputs": text, "targets": answer} for text, answer in zip(inputs, answers, strict=True)]
-    found = [item for way in ways for item in _ONE_TEMPLATE.examples(Record(way, record.origin))]
+    return _all_or_none(_ONE_TEMPLATE, ways, record)
+
+
+def _all_or_none(format: Format, values: list[dict[str, Any]], record: Record) -> Outcome:
+    """The examples of the several values of one record; where one of them cannot be used, only what was found."""
+    found = [item for value in values for item in format.examples(Record(value, record.origin))]
     stopped = any(isinstance(item, Finding) and item.level == "stop" for item in found)
     return [item for item in found if isinstance(item, Finding)] if stopped else found
 
 
 FLAN = replace(_ONE_TEMPLATE, examples=_templates)
+
+
+def _instances(record: Record) -> Outcome:
+    value, notes = record.value, Notes(record.origin)
+    instances = value.get("instances")
+    if not isinstance(instances, list) or not instances or not all(isinstance(one, dict) for one in instances):
+        notes.add("wrong-type", "instances holds no list of objects with input and output.", "instances")
+        return notes.outcome()
+    return _all_or_none(ALPACA, [{**value, **one} for one in instances], record)
+
+
+SELF_INSTRUCT = Format(
+    name="self_instruct",
+    about='Self-Instruct: {"instruction": …, "instances": [{"input": …, "output": …}]}',
+    required=("instruction", "instances"),
+    optional=(),
+    recognise=lambda value: "instruction" in value and "instances" in value,
+    examples=_instances,
+)

@@ -7,7 +7,7 @@ that uses more of it.
 from tunesmith.data.formats.classification import CLASSIFICATION
 from tunesmith.data.formats.format import Format
 from tunesmith.data.formats.messages import MESSAGES
-from tunesmith.data.formats.pairs import ALPACA, DOLLY, FLAN, PROMPT_COMPLETION
+from tunesmith.data.formats.pairs import ALPACA, DOLLY, FLAN, PROMPT_COMPLETION, SELF_INSTRUCT
 from tunesmith.data.formats.preference import MARKED, PREFERENCE, RANKED
 from tunesmith.data.formats.sharegpt import SHAREGPT
 from tunesmith.data.formats.text import TEXT
@@ -28,6 +28,7 @@ FORMATS: dict[str, Format] = {
         ALPACA,
         DOLLY,
         FLAN,
+        SELF_INSTRUCT,
         CLASSIFICATION,
         TEXT,
     )
