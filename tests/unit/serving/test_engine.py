@@ -1,0 +1,100 @@
+"""The engine against one answer at a time."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_model import tiny_model
+
+from tunesmith.generation.decode import generate
+from tunesmith.generation.settings import GenerationSettings
+from tunesmith.models.adapters import put_on, save_adapter, target_layers
+from tunesmith.models.load import load_model
+from tunesmith.models.settings import Lora
+from tunesmith.models.sources import resolve
+from tunesmith.serving.engine import Ask, End, Engine, Token
+
+GREEDY = GenerationSettings(max_new_tokens=12)
+SHARED = list(range(40, 80))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random model."""
+    return tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def adapters(base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two adapters on it that change what it says."""
+    found = {}
+    for seed, name in enumerate(("a", "b"), start=1):
+        model, method = load_model(base, dtype=torch.float32), Lora(rank=4)
+        put_on(model, target_layers(model, "all-linear"), method, seed=seed)
+        generator = torch.Generator().manual_seed(seed)
+        for key, value in model.named_parameters():
+            if key.endswith("lora_B"):
+                value.data.normal_(0, 0.5, generator=generator)
+        found[name] = tmp_path_factory.mktemp(name)
+        save_adapter(model, found[name], method, resolve(str(base)))
+    return found
+
+
+@pytest.fixture
+def engine(base: Path, adapters: dict[str, Path]) -> Iterator[Engine]:
+    """The base at work with both adapters."""
+    engine = Engine(load_model(base, dtype=torch.float32), concurrency=4)
+    for name, folder in adapters.items():
+        engine.add_adapter(name, folder)
+    yield engine
+    engine.close()
+
+
+def _alone(folder: Path, prompt: list[int]) -> list[int]:
+    model = load_model(folder, dtype=torch.float32)
+    return list(generate(model, [prompt], settings=GREEDY, stop_ids=frozenset())[0].ids)
+
+
+def _asked(engine: Engine, asked: list[tuple[str | None, list[int]]]) -> list[list[int]]:
+    """The answers to all of them at once."""
+    ended = [threading.Event() for _ in asked]
+
+    def tell(number: int, heard: Token | End) -> None:
+        if isinstance(heard, End):
+            assert heard.reason != "error", heard.message
+            ended[number].set()
+
+    asks = [
+        Ask(prompt, adapter, GREEDY, frozenset(), lambda heard, n=number: tell(n, heard))
+        for number, (adapter, prompt) in enumerate(asked)
+    ]
+    engine.ask(asks)
+    assert all(event.wait(120) for event in ended)
+    return [ask.ids for ask in asks]
+
+
+def test_adapters_in_one_batch_answer_as_each_does_alone(engine: Engine, base: Path, adapters: dict[str, Path]) -> None:
+    asked = [(name, [*SHARED, 30 + n]) for n, name in enumerate((None, "a", "b", "a", None, "b"))]
+    folders = {None: base, **adapters}
+    expected = [_alone(folders[name], prompt) for name, prompt in asked]
+    assert _asked(engine, asked) == expected
+    assert _asked(engine, asked) == expected  # now on beginnings that are already read
+    assert len({tuple(ids) for ids in expected}) > 2
+
+
+def test_a_prompt_beyond_the_context_is_refused(engine: Engine) -> None:
+    from tunesmith.errors import RequestError
+
+    with pytest.raises(RequestError) as error:
+        _asked(engine, [(None, [40] * 513)])
+    assert error.value.code == "context_length_exceeded"
+
+
+def test_more_requests_than_may_wait_are_refused_with_429(engine: Engine) -> None:
+    from tunesmith.errors import RequestError
+
+    with pytest.raises(RequestError) as error:
+        _asked(engine, [(None, [40])] * 65)
+    assert error.value.status == 429
