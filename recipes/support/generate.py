@@ -8,6 +8,7 @@ and of what is chosen, so no generator's history matters. The three files share 
 
 import hashlib
 import json
+import re
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -15,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-ROWS = {"train": 600, "validation": 60, "test": 150}
+ROWS = {"train": 640, "validation": 60, "test": 150}
 CATEGORIES = ("billing", "delivery", "returns", "technical", "account")
 URGENCIES = ("low", "normal", "high")
+ALTERNATIVES = re.compile(r"\(([^()]*\|[^()]*)\)")
 SYSTEM = """Read the customer's message and answer with one line of JSON and nothing else:
 {"category":…,"urgency":…,"product":…,"order_number":…}
-category: billing, delivery, returns, technical or account.
-urgency: high if it cannot wait, low if there is no hurry, else normal.
+category: billing (payments, invoices, prices), delivery (shipping, parcels, carriers), \
+returns (sending back, exchange, refund), technical (it does not work) or account (login, profile).
+urgency: high if it cannot wait, low if there is no hurry, normal if nothing is said of it.
 product: its name as written.
 order_number: its digits in quotes, or null if none is given."""
 
@@ -51,10 +54,10 @@ def _row(key: str, number: int, options: dict[str, Any]) -> dict[str, Any]:
     product = f"{_choose(key, 'maker', options['makers'])} {_choose(key, 'thing', options['things'])}"
     order = str(10000 + _draw(key, "order") % 90000) if _draw(key, "has order") % 3 else None
     request = [
-        problems[turn % len(problems)].format(p=product),
+        _vary(key, problems[turn % len(problems)]).format(p=product),
         _choose(key, "order phrase", options["orders"]).format(n=order) if order else "",
     ]
-    mood = _choose(key, "urgency phrase", options["urgency"][urgency])
+    mood = _vary(key, _choose(key, "urgency phrase", options["urgency"][urgency]))
     parts = [
         _choose(key, "greeting", options["greetings"]),
         *([mood, *request] if _draw(key, "mood first") % 4 == 0 else [*request, mood]),
@@ -68,6 +71,11 @@ def _row(key: str, number: int, options: dict[str, Any]) -> dict[str, Any]:
             {"role": "assistant", "content": json.dumps(answer, separators=(",", ":"))},
         ]
     }
+
+
+def _vary(key: str, phrase: str) -> str:
+    """The phrase with one of the alternatives of each `(this|that)`."""
+    return ALTERNATIVES.sub(lambda found: _choose(key, f"{phrase} {found.start()}", found[1].split("|")), phrase)
 
 
 def _choose(key: str, what: str, of: Sequence[str]) -> str:
