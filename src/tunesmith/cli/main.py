@@ -14,7 +14,21 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from tunesmith.cli import chat, compare, data, evaluate, export, generate, models, recipe, selftest, serve, train
+from tunesmith.cli import (
+    chat,
+    compare,
+    data,
+    evaluate,
+    export,
+    generate,
+    jobs,
+    models,
+    profile,
+    recipe,
+    selftest,
+    serve,
+    train,
+)
 from tunesmith.errors import TunesmithError
 
 app = typer.Typer(
@@ -32,7 +46,9 @@ app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)
 app.command("export")(export.export)
 app.command("selftest")(selftest.selftest)
+app.command("profile")(profile.profile)
 app.command("serve")(serve.serve)
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(serve.keys, name="keys")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
