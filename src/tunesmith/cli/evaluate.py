@@ -9,25 +9,37 @@ import typer
 
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="RUN|MODEL")],
-    data: Annotated[str, typer.Option(metavar="FILE", help="The examples to score on.")],
     settings: Annotated[list[str] | None, typer.Argument(metavar="[key=value]...", show_default=False)] = None,
+    data: Annotated[str | None, typer.Option(metavar="FILE", help="The examples to score on.")] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A benchmark, or a YAML file of one; may be given again.")
+    ] = None,
+    shots: Annotated[int | None, typer.Option(min=0, help="Solved questions before each one of a task.")] = None,
     metric: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A metric; may be given again.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Score only the first so many examples.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to keep the scores and every item.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: {task: {metric: {value, low, …}}}.")] = False,
 ) -> None:
-    """Score a run or a model on labelled examples, with a 95 % interval for every score.
+    """Score a run or a model on labelled examples or on benchmarks, with a 95 % interval for every score.
 
     Settings are those of generation (`max_new_tokens=64`); without any, answers are greedy, and as long as the
     references need.
     """
+    from tunesmith.errors import UsageError
     from tunesmith.evaluation.metrics import table
     from tunesmith.generation.settings import GenerationSettings
     from tunesmith.recipe.overrides import read_group
     from tunesmith.run.evaluate import evaluate as evaluate_run
+    from tunesmith.run.evaluate import evaluate_tasks
 
+    if (data is None) == (not task):
+        raise UsageError("evaluate needs either --data FILE or --task NAME.")
     chosen = read_group(GenerationSettings, settings) if settings else None
-    evaluation = evaluate_run(model, data, metrics=tuple(metric or ()), limit=limit, out=out, settings=chosen)
+    names = tuple(metric or ())
+    if data is not None:
+        evaluation = evaluate_run(model, data, metrics=names, limit=limit, out=out, settings=chosen)
+    else:
+        evaluation = evaluate_tasks(model, task or (), metrics=names, limit=limit, shots=shots, out=out)
     if as_json:
         print(json.dumps(evaluation.as_dict(), ensure_ascii=False, indent=2))
     else:

@@ -22,7 +22,7 @@ from tunesmith.evaluation.intervals import (
     smallest_difference,
 )
 from tunesmith.evaluation.item import Item
-from tunesmith.evaluation.metrics import Metric, guessed, named
+from tunesmith.evaluation.metrics import LIKELIHOOD, Metric, guessed, named
 
 FEW = 300
 """Below so many items a bootstrap of proportions is too narrow, and Wilson's form is used."""
@@ -71,7 +71,7 @@ def compare(left: Sequence[Item], right: Sequence[Item], metrics: Sequence[str] 
 
 def _guessed(items: Sequence[Item], likelihood: bool) -> list[Metric]:
     found, _ = guessed([item.reference for item in items])
-    return [metric for metric in found if likelihood or metric.name not in ("loss", "perplexity", "bits_per_byte")]
+    return [metric for metric in found if likelihood or metric.name not in LIKELIHOOD]
 
 
 def _require_same(left: Sequence[Item], right: Sequence[Item]) -> None:

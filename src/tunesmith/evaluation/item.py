@@ -5,8 +5,8 @@ afterwards, also by one that was not asked for when the model was at hand.
 """
 
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ class Item:
     """One answer beside its reference.
 
     `nats` is the summed negative log-likelihood of the reference's `targets` tokens under the model; nan and 0 where it
-    was not measured. `finished` says that the answer stopped by its end token, not by its length.
+    was not measured. `finished` says that the answer stopped by its end token, not by its length. `options` are the
+    texts between which the answer was chosen, each with its log-probability; none where it was written freely.
     """
 
     answer: str
@@ -29,6 +30,7 @@ class Item:
     nats: float = math.nan
     targets: int = 0
     prompt: str = ""
+    options: Mapping[str, float] = field(default_factory=dict)
 
 
 def save_items(path: Path, items: Iterable[Item], scores: Iterable[dict[str, float]]) -> None:
@@ -56,7 +58,7 @@ def load_items(path: Path) -> list[Item]:
 def _item(line: bytes, where: str) -> Item:
     try:
         raw: Any = orjson.loads(line)
-        known = {field.name: raw[field.name] for field in fields(Item)}
+        known = {each.name: raw[each.name] for each in fields(Item) if each.name != "options" or "options" in raw}
     except (orjson.JSONDecodeError, TypeError, KeyError) as error:
         raise DataError(
             f"{where}: not a line of a score file ({error}). Write the file again with evaluate."

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tunesmith.errors import UsageError
-from tunesmith.evaluation import classes, parsing
+from tunesmith.evaluation import classes, overlap, parsing
 from tunesmith.evaluation.intervals import Array, Value, bootstrap, wilson
 from tunesmith.evaluation.item import Item
 from tunesmith.evaluation.parsing import NotJson
@@ -155,6 +155,40 @@ def _ends_with_number(item: Item) -> float:
     return item.finished and parsing.MARKED_NUMBER.fullmatch(last.strip()) is not None
 
 
+def _choice(item: Item) -> float:
+    return bool(item.options) and item.answer == item.reference
+
+
+def _choice_normalised(item: Item) -> float:
+    """Whether the right option is the likeliest per byte of its text."""
+    of_byte = {text: nats / max(len(text.encode()), 1) for text, nats in item.options.items()}
+    return bool(of_byte) and max(of_byte, key=of_byte.__getitem__) == item.reference
+
+
+_BINS = 10
+
+
+def _confidences(items: Sequence[Item]) -> Array:
+    """[n, 3 * bins]: for the bin of the answer's share among its options, 1, that share, and whether it is right."""
+    table = np.zeros((len(items), 3, _BINS))
+    for row, item in enumerate(items):
+        if not item.options:
+            table[row] = math.nan
+            continue
+        nats = np.array(list(item.options.values()))
+        share_of_best = float(1 / np.exp(nats - nats.max()).sum())
+        place = min(int(share_of_best * _BINS), _BINS - 1)
+        table[row, :, place] = 1, share_of_best, item.answer == item.reference
+    return table.reshape(len(items), -1)
+
+
+def _calibration(sums: Array) -> Array:
+    """Expected calibration error (Guo et al., 2017, https://arxiv.org/abs/1706.04599), ten bins of equal width."""
+    count, confidence, right = np.moveaxis(sums.reshape(*sums.shape[:-1], 3, _BINS), -2, 0)
+    error: Array = np.abs(confidence - right).sum(-1) / count.sum(-1)
+    return error
+
+
 def _likelihood(per: Callable[[Item], float]) -> Callable[[Sequence[Item]], Array]:
     def columns(items: Sequence[Item]) -> Array:
         return np.array([(item.nats, per(item)) for item in items], dtype=np.float64).reshape(-1, 2)
@@ -181,6 +215,17 @@ _LISTED = (
     Metric("accuracy", 1, "the answer names the reference's label and no other", _accuracy, kind="proportion"),
     *(_of_classes(part, average) for part in ("precision", "recall", "f1") for average in ("macro", "micro")),
     Metric("token_f1", 1, "overlap of words with the reference, as SQuAD counts it", _mean(_token_f1)),
+    Metric(
+        "bleu", 1, "BLEU of all items together, 0 to 100 (sacrebleu)", overlap.bleu_counts, overlap.bleu, kind="ratio"
+    ),
+    Metric("chrf", 1, "chrF2 of all items together, 0 to 100", overlap.chrf_counts, overlap.chrf, kind="ratio"),
+    Metric("rouge1", 1, "overlap of words with the reference, F measure", overlap.rouge("rouge1")),
+    Metric("rouge2", 1, "overlap of pairs of words with the reference, F measure", overlap.rouge("rouge2")),
+    Metric("rougeL", 1, "longest common sequence of words with the reference, F measure", overlap.rouge("rougeL")),
+    Metric("meteor_offline", 1, "METEOR by words and stems, without synonyms", overlap.meteor),
+    Metric(
+        "entity_f1", 1, "entities named as in the reference", overlap.entity_counts, overlap.entity_f1, kind="ratio"
+    ),
     _proportion("json_valid", "the whole answer is one JSON value", lambda item: _json(item.answer) is not NotJson),
     _proportion("json_match", "the answer is JSON equal to the reference", _json_match),
     Metric(
@@ -193,6 +238,17 @@ _LISTED = (
     _proportion("numeric_answer", "the number after `####`, or the last one, is the reference's", _number),
     _proportion("numeric_form", "the answer ends with a line `#### number` and stops", _ends_with_number),
     _proportion("ends_properly", "the answer stopped by the template's end token", lambda item: item.finished),
+    _proportion("choice", "the likeliest option is the right one", _choice),
+    _proportion("choice_normalised", "the likeliest option per byte is the right one", _choice_normalised),
+    Metric(
+        "calibration_error",
+        1,
+        "how far the probability of the chosen option is from being right so often",
+        _confidences,
+        _calibration,
+        kind="counts",
+        higher_is_better=False,
+    ),
     Metric(
         "loss",
         1,
@@ -219,6 +275,9 @@ _LISTED = (
         higher_is_better=False,
     ),
 )
+
+LIKELIHOOD = frozenset({"loss", "perplexity", "bits_per_byte"})
+"""Metrics that read the likelihood of the reference and no answer."""
 
 METRICS = {metric.name: metric for metric in _LISTED}
 

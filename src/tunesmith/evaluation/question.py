@@ -42,6 +42,28 @@ def questions(encoder: Encoder, examples: Sequence[AnyExample], context: int) ->
     return [_question(encoder, example, context) for example in examples]
 
 
+def of_encoded(encoder: Encoder, examples: Sequence[EncodedExample]) -> list[Question]:
+    """One question for each encoded example that has something before what is learned last: that is its reference.
+
+    The prompt ids are those that are trained, so nothing has to be rendered again.
+    """
+    found = []
+    for example in examples:
+        learned = np.flatnonzero(example.weights > 0)
+        if not len(learned):
+            continue
+        gaps = np.flatnonzero(np.diff(learned) > 1)
+        start = int(learned[gaps[-1] + 1] if len(gaps) else learned[0])
+        if start < 2:
+            continue
+        weights = np.where(np.arange(len(example)) >= start, example.weights > 0, 0).astype(np.float32)
+        last = replace(example, weights=weights)
+        ids = tuple(int(i) for i in example.ids[:start])
+        prompt = (Message("user", encoder.tokenizer.decode(ids)),)
+        found.append(Question(prompt, ids, _learned(encoder, last), (last,)))
+    return found
+
+
 def _question(encoder: Encoder, example: AnyExample, context: int) -> Question:
     if isinstance(example, Passage):
         return Question((), (), example.text, tuple(encoder.passages(example, context)))

@@ -18,7 +18,9 @@ from tunesmith.errors import UsageError
 from tunesmith.models.forward import Network
 from tunesmith.tokens.encoded import EncodedExample
 
-TOKENS_AT_ONCE = 1024
+TOKENS_AT_ONCE = 4096
+"""Without gradients little is kept, and the longer a batch, the more questions stand on one copy of what they share."""
+_TILE = 256  # rows of logits made at once
 _HERE = Origin("options", 0)
 
 
@@ -75,6 +77,13 @@ def batches_of(network: Network, examples: Sequence[EncodedExample]) -> Iterator
 
 def _of_targets(network: Network, batch: Batch) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """The log-probability of every target of a batch [R]."""
-    log_p = torch.log_softmax(network.logits(batch).float(), dim=-1)
-    found = log_p[network.on_device(batch.row_of), network.on_device(batch.target)]
-    return found.double().cpu().numpy()
+    rows = network.hidden_rows(batch) if network.head is not None else network.logits(batch)
+    row_of, target = network.on_device(batch.row_of), network.on_device(batch.target)
+    found = torch.empty(len(target), dtype=torch.float64, device=rows.device)
+    for start in range(0, len(batch.rows), _TILE):
+        part = rows[start : start + _TILE]
+        logits = network.head.logits(part) if network.head is not None else part
+        inside = ((row_of >= start) & (row_of < start + _TILE)).nonzero()[:, 0]
+        log_p = torch.log_softmax(logits.float(), dim=-1)
+        found[inside] = log_p[row_of[inside] - start, target[inside]].double()
+    return found.cpu().numpy()

@@ -11,16 +11,16 @@ from pathlib import Path
 import orjson
 
 from tunesmith.errors import DataError
+from tunesmith.evaluation import benchmark
 from tunesmith.evaluation.answering import items_of, suitable
+from tunesmith.evaluation.benchmark import Asked
 from tunesmith.evaluation.item import Item, save_items
-from tunesmith.evaluation.metrics import Metric, Score, guessed, item_scores, named, score
+from tunesmith.evaluation.metrics import LIKELIHOOD, Metric, Score, guessed, item_scores, named, score
 from tunesmith.evaluation.question import Question, questions
+from tunesmith.evaluation.task import load_task
 from tunesmith.generation.settings import GenerationSettings
 from tunesmith.models.context import context_length
 from tunesmith.run.opened import Opened, Say, limited, open_model, to_stderr
-
-LIKELIHOOD = frozenset({"loss", "perplexity", "bits_per_byte"})
-"""Metrics that read the likelihood of the reference and no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,64 @@ def evaluate(
     if out is not None:
         _write(out, evaluation, Path(data).stem)
     return evaluation
+
+
+def evaluate_tasks(
+    model_or_run: str,
+    tasks: Sequence[str],
+    *,
+    metrics: Sequence[str] = (),
+    limit: int | None = None,
+    shots: int | None = None,
+    out: Path | None = None,
+    say: Say = to_stderr,
+) -> Evaluation:
+    """Score a run or a model on benchmarks, each by name or YAML file; `limit` questions of each.
+
+    A task with several subsets is scored as a whole, and each subset under `task:subset`. Under `out` come
+    `TASK/scores.jsonl` and `evaluation.json`.
+
+    Raises:
+        UsageError: a task or metric that is not known, or no such model.
+        DataError: the files of a task are missing or do not fit it.
+    """
+    named(metrics)
+    loaded = [(task, benchmark.asked(task, place, subset=subset, shots=shots, limit=limit))
+              for task, place, subset in map(load_task, tasks)]  # fmt: skip
+    opened = open_model(model_or_run, say=say)
+    scores: dict[str, dict[str, Score]] = {}
+    kept: dict[str, Sequence[Item]] = {}
+    said = []
+    for name, (task, all_of) in zip(tasks, loaded, strict=True):
+        if not all_of:
+            raise DataError(f"{name}: the files of this task hold no question.")
+        chosen = named(
+            metrics or task.metrics or (("choice", "calibration_error") if task.options else ("exact_match",))
+        )
+        said.append(f"{name} v{task.version}: {len(all_of):,} questions; {task.says}")
+        say(said[-1])
+        found = benchmark.items(
+            opened.network(benchmark.longest(opened.encoder, task, all_of)), opened.encoder, task, all_of
+        )
+        kept[name] = found
+        for part, members in _parts(name, all_of, found).items():
+            scores[part] = {metric.name: score(metric, members) for metric in chosen}
+        if out is not None:
+            save_items(out / name.replace(":", "-") / "scores.jsonl", found, item_scores(chosen, found))
+    evaluation = Evaluation(scores, kept, said)
+    if out is not None:
+        (out / "evaluation.json").write_bytes(orjson.dumps(evaluation.as_dict(), option=orjson.OPT_INDENT_2) + b"\n")
+    return evaluation
+
+
+def _parts(name: str, all_of: Sequence[Asked], found: Sequence[Item]) -> dict[str, list[Item]]:
+    """All items of a task, and those of each subset where there are several."""
+    subsets = sorted({question.subset for question in all_of})
+    parts = {name: list(found)}
+    if len(subsets) > 1:
+        pairs = list(zip(all_of, found, strict=True))
+        parts |= {f"{name}:{s}": [item for question, item in pairs if question.subset == s] for s in subsets}
+    return parts
 
 
 def evaluate_questions(

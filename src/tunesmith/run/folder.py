@@ -22,6 +22,7 @@ NUMERICS = 2
 """Raised whenever the same recipe may give other numbers than before."""
 
 FINAL, BEST, CHECKPOINTS = "final", "best", "checkpoints"
+BASELINE, PAGE = "baseline.json", "report.html"
 RECIPE, METRICS, REPORT, LOG = "recipe.yaml", "metrics.jsonl", "report.json", "console.log"
 IDENTITY = "identity.json"
 _BEGINNINGS = {".lock", IDENTITY, f".{IDENTITY}.partial", f".{RECIPE}.partial"}

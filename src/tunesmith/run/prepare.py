@@ -13,6 +13,7 @@ import torch
 from tunesmith.data.checks import Finding
 from tunesmith.data.files import find_files
 from tunesmith.errors import RecipeError, UsageError
+from tunesmith.evaluation.metrics import METRICS, named
 from tunesmith.models.context import context_length, read_config
 from tunesmith.models.folder import is_adapter
 from tunesmith.models.load import load_model
@@ -32,6 +33,8 @@ from tunesmith.tokens.tokenizer import Tokenizer
 
 Say = Callable[[str], object]
 KNOWN_METRICS = ("validation_loss", "validation_accuracy")
+TASK = "task_"
+"""What the journal puts before the name of a metric of `evaluate`, because training has numbers of the same names."""
 END_TOKENS = {"chatml": "<|im_end|>", "gemma": "<end_of_turn>"}
 """What closes a turn in the built-in templates that use control tokens."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -67,9 +70,7 @@ def prepare(loaded: Loaded, say: Say) -> Prepared:
     Raises:
         TunesmithError: something cannot be used as it is; nothing has been written.
     """
-    metric = loaded.recipe.training.validation.metric
-    if metric not in KNOWN_METRICS:
-        raise RecipeError(f"training.validation.metric: {metric!r} is not measured. Use {' or '.join(KNOWN_METRICS)}.")
+    loaded = _with_metric(loaded)
     for file in data_files(loaded.recipe):
         find_files(file)  # a missing file is said before minutes go into a model
     source = resolve_source(loaded.recipe.model, revision=loaded.recipe.revision)
@@ -130,6 +131,26 @@ def make_ready(prepared: Prepared, say: Say) -> Ready:
         say(f"  {note}")
     say(f"probe: {found.reason}")
     return Ready(model, applied, found)
+
+
+def _with_metric(loaded: Loaded) -> Loaded:
+    """The metric that chooses the best is measured; a metric of `evaluate` has the name that the journal gives it."""
+    validation = loaded.recipe.training.validation
+    named(validation.metrics)
+    metric = validation.metric.removeprefix(TASK)
+    if validation.metric in KNOWN_METRICS:
+        return loaded
+    if metric not in METRICS:
+        raise RecipeError(
+            f"training.validation.metric: {validation.metric!r} is not measured. Use {', '.join(KNOWN_METRICS)}, or "
+            f"one of {', '.join(TASK + name for name in METRICS)}."
+        )
+    if metric not in validation.metrics:
+        reason = "the metric that chooses the best is measured"
+        loaded = loaded.resolve("training.validation.metrics", [*validation.metrics, metric], reason)
+    if validation.metric == metric:
+        loaded = loaded.resolve("training.validation.metric", TASK + metric, "its name in the journal")
+    return loaded
 
 
 def _with_template(loaded: Loaded, tokenizer: Tokenizer) -> Loaded:

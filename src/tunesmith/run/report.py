@@ -5,7 +5,7 @@ the same as one that was never interrupted, apart from times.
 """
 
 import resource
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,19 @@ import torch
 from pydantic import JsonValue
 
 from tunesmith.run.folder import METRICS, versions
-from tunesmith.run.prepare import Prepared, Ready
+from tunesmith.run.page import pair
+from tunesmith.run.prepare import TASK, Prepared, Ready
 from tunesmith.training.journal import read as read_journal
 from tunesmith.training.loop import Outcome
 
-_TEXTS = {"general": "there", "prompts": "on the task's prompts"}
-
 
 def report(
-    prepared: Prepared, ready: Ready, outcome: Outcome, folder: Path, baseline: float | None, seconds: float
+    prepared: Prepared,
+    ready: Ready,
+    outcome: Outcome,
+    folder: Path,
+    baseline: Mapping[str, float] | None,
+    seconds: float,
 ) -> dict[str, JsonValue]:
     """What report.json holds of a run that has ended."""
     journal = read_journal(folder / METRICS)
@@ -45,7 +49,15 @@ def report(
         "ended": outcome.ended,
         "steps": state.step,
         "best_step": state.best_step if sets.validation else None,
-        "validation_loss": {"before": baseline, "best": _best_loss(prepared, journal, state.best_step)},
+        "validation_loss": {
+            "before": baseline["validation_loss"] if baseline is not None else None,
+            "best": _at_best(prepared, journal, state.best_step).get("validation_loss"),
+        },
+        "task": {
+            name: {"before": before, "best": _at_best(prepared, journal, state.best_step).get(name)}
+            for name, before in (baseline or {}).items()
+            if name.startswith(TASK)
+        },
         "tokens": tokens,
         "computed_tokens": sum(int(e["computed_tokens"]) for e in journal),
         "training_seconds": round(timed, 2),
@@ -59,25 +71,11 @@ def report(
     }
 
 
-def _best_loss(prepared: Prepared, journal: Sequence[Mapping[str, Any]], step: int) -> float | None:
+def _at_best(prepared: Prepared, journal: Sequence[Mapping[str, Any]], step: int) -> Mapping[str, Any]:
+    """The journal's line of the best step."""
     if not prepared.sets.validation:
-        return None
-    return next((float(e["validation_loss"]) for e in journal if e["step"] == step), None)
-
-
-def _pair(report: Mapping[str, Any]) -> Iterator[str]:
-    """What was gained and what was lost, side by side."""
-    kept, loss = report["retention"], report["validation_loss"]
-    if kept is None:
-        return
-    gained = f"gained: {loss['before'] - loss['best']:.4f} nats per token of the task"
-    lost = [f"KL {kept[name]['kl']['value']:.4f} {what}" for name, what in _TEXTS.items() if name in kept]
-    if "general" in kept:
-        change = kept["general"]["forgotten"]
-        lost.insert(
-            0, f"{change['value']:.4f} [{change['low']:.4f}, {change['high']:.4f}] nats per token of general text"
-        )
-    yield f"{gained}; lost: {', '.join(lost)}"
+        return {}
+    return next((entry for entry in journal if entry["step"] == step), {})
 
 
 def closing(outcome: Outcome, report: Mapping[str, Any], folder: Path) -> str:
@@ -88,7 +86,9 @@ def closing(outcome: Outcome, report: Mapping[str, Any], folder: Path) -> str:
         lines.append(f"validation loss {loss['before']:.4f} before, {loss['best']:.4f} at step {report['best_step']}")
         if loss["best"] >= loss["before"]:
             lines.append("warning: the model is no better on the validation data than before; lower the learning rate.")
-        lines += _pair(report)
+    if report["retention"] is not None:
+        gained, lost = pair(report)
+        lines.append(f"gained: {', '.join(gained)}; lost: {', '.join(lost)}")
     lines.append(f"{report['tokens']:,} tokens in the data, {report['computed_tokens']:,} computed")
     lines.append(f"go on: tunesmith chat {folder}")
     return "\n".join(lines)

@@ -30,12 +30,12 @@ from tunesmith.run.report import closing, report
 from tunesmith.run.retention import watch
 from tunesmith.run.stopping import stop_requests
 from tunesmith.run.suspects import keep_origins
+from tunesmith.run.validating import Numbers, higher_is_better, validation
 from tunesmith.training import curves, durable
 from tunesmith.training.checkpoint import lock
 from tunesmith.training.journal import read as read_journal
 from tunesmith.training.loop import Hooks, Plan, fit
 from tunesmith.training.progress import Progress
-from tunesmith.training.step import Pass, measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,30 +120,30 @@ def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> R
     recipe, sets = prepared.recipe, prepared.sets
     settings = recipe.training
     assert settings.steps is not None
-    assert settings.micro_batch_tokens is not None
-    how = Pass(settings.micro_batch_tokens, settings.sharing)
-    baseline = _baseline(folder, ready, prepared, how)
+    numbers = validation(prepared, ready) if sets.validation else None
+    baseline = _baseline(folder, numbers) if numbers is not None else None
     watcher = watch(prepared, ready, folder, talk)
     talk.write_to(folder / places.LOG)
     with Progress(settings.steps, folder / places.LOG) as progress:
         if baseline is not None:
-            progress.say(f"validation loss before training: {baseline:.4f}")
+            said = ", ".join(f"{name} {value:.4f}" for name, value in baseline.items())
+            progress.say(f"before training: {said}")
         progress.say(f"run: {folder}")
 
-        def validate(step: int) -> Mapping[str, float]:
-            found = measure(ready.probe.network, sets.validation, how)
+        def validate(step: int) -> Numbers:
+            assert numbers is not None
             lost = watcher.at(ready.probe.network, step) if watcher is not None else {}
-            return {"validation_loss": found.loss, "validation_accuracy": found.accuracy, **lost}
+            return {**numbers(), **lost}
 
         keep_origins(folder, sets.train)
         with stop_requests(progress.say) as stop, ending.marked(folder):
             hooks = Hooks(
-                validate=validate if sets.validation else None,
+                validate=validate if numbers is not None else None,
                 save_best=lambda: _save_weights(ready, prepared, folder / places.BEST),
                 seen=progress.step,
                 stop=stop,
             )
-            higher = settings.validation.metric == "validation_accuracy"
+            higher = higher_is_better(settings.validation.metric)
             plan = Plan(settings.steps, recipe.seed, settings, recipe.checkpoints, higher)
             outcome = fit(ready.probe.network, ready.applied.trainable, sets.train, plan, hooks, folder)
         if outcome.ended == "asked":
@@ -162,6 +162,7 @@ def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> R
         durable.write_json(folder / places.REPORT, found)
         journal = read_journal(folder / places.METRICS)
         curves.picture(journal, folder / "loss.png")
+        _write_pages(prepared, found, journal, folder)
         if sys.stderr.isatty():
             progress.say(curves.drawing(journal))
         progress.say(closing(outcome, found, folder))
@@ -189,16 +190,13 @@ def _to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _baseline(folder: Path, ready: Ready, prepared: Prepared, how: Pass) -> float | None:
-    """The validation loss before the first step; of a resumed run, what it was."""
-    if not prepared.sets.validation:
-        return None
-    stored = folder / "baseline.json"
-    if stored.exists():
-        return float(json.loads(stored.read_text())["validation_loss"])
-    loss = measure(ready.probe.network, prepared.sets.validation, how).loss
-    durable.write_json(stored, {"validation_loss": loss})
-    return loss
+def _baseline(folder: Path, numbers: Callable[[], Numbers]) -> Numbers:
+    """What was measured before the first step; of a resumed run, what it was."""
+    stored = folder / places.BASELINE
+    if not stored.exists():
+        durable.write_json(stored, dict(numbers()))
+    found: Numbers = json.loads(stored.read_text())
+    return found
 
 
 def _save_weights(ready: Ready, prepared: Prepared, target: Path) -> None:
@@ -222,6 +220,15 @@ def _save_weights(ready: Ready, prepared: Prepared, target: Path) -> None:
             f"{target}: the weights cannot be written: {durable.cause(error)}, then: "
             f"tunesmith train --resume {target.parent}"
         ) from error
+
+
+def _write_pages(prepared: Prepared, found: Mapping[str, Any], journal: Journal, folder: Path) -> None:
+    """The report as a page, and as a card beside each set of weights."""
+    durable.write_text(folder / places.PAGE, page(found, journal))
+    text = card(found, base=prepared.source.hub_id, adapter=isinstance(prepared.recipe.method, Lora))
+    for weights in (folder / places.BEST, folder / places.FINAL):
+        if weights.is_dir():
+            durable.write_text(weights / "README.md", text)
 
 
 def _restore(model: Any, prepared: Prepared, folder: Path) -> None:

@@ -52,7 +52,11 @@ class Progress:
         self._pace = 0.9 * self._pace + 0.1 * seconds if self._pace else seconds
         self._unsaid += seconds
         line = self._line(entry)
-        measured = [f"{key} {value:.4f}" for key, value in entry.items() if key.startswith("validation_")]
+        measured = [
+            f"{key} {value:.4f}"
+            for key, value in entry.items()
+            if key.startswith(("validation_", "task_", "retention_"))
+        ]
         if measured:
             self.say(f"step {entry['step']}: {', '.join(measured)}")
         if self._console.is_terminal:

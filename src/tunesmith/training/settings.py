@@ -42,7 +42,12 @@ class ValidationSettings(Settings):
     every: Annotated[int, Field(ge=1)] | Literal["epoch"] = "epoch"
     """Every so many steps, or at the end of each epoch."""
     metric: str = "validation_loss"
-    """The number that chooses the best checkpoint."""
+    """The number that chooses the best checkpoint: `validation_loss`, `validation_accuracy` (of tokens), or a metric
+    of `evaluate`, as `task_exact_match`."""
+    metrics: tuple[str, ...] = ()
+    """Metrics of `evaluate` measured at every validation besides, by name (`exact_match`)."""
+    answers: int = Field(default=200, ge=1)
+    """Most validation examples that are answered for them, the first ones."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after so many validations without a better one."""
     min_improvement: float = Field(default=0.0, ge=0)

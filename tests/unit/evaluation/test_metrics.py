@@ -195,3 +195,20 @@ def test_the_table_of_scores_names_task_metric_value_and_interval() -> None:
     lines = table({"words": {"accuracy": Score(0.5, 0.25, 0.75, 1200)}}).splitlines()
     assert lines[0].split() == ["task", "metric", "value", "95", "%", "interval", "items"]
     assert lines[1].split() == ["words", "accuracy", "0.5000", "0.2500", "…", "0.7500", "1,200"]
+
+
+def chosen(answer: str, reference: str, **options: float) -> Item:
+    return Item(answer, reference, options={text: math.log(share) for text, share in options.items()})
+
+
+def test_a_choice_is_right_by_the_likeliest_option_or_the_likeliest_per_byte() -> None:
+    item = chosen("a", "longer", a=0.4, longer=0.3)
+    assert item_scores(named(["choice", "choice_normalised"]), [item]) == [{"choice": 0.0, "choice_normalised": 1.0}]
+
+
+def test_the_calibration_error_is_how_far_confidence_is_from_being_right() -> None:
+    items = [chosen("a", "a", a=0.75, b=0.25)] * 2 + [chosen("a", "b", a=0.75, b=0.25)] * 2
+    items += [chosen("a", "a", a=0.95, b=0.05)]
+    assert score(METRICS["calibration_error"], items).value == pytest.approx((4 * 0.25 + 0.05) / 5)
+    with pytest.raises(UsageError, match="lack"):
+        score(METRICS["calibration_error"], [Item("a", "a")])

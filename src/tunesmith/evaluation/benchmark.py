@@ -1,0 +1,171 @@
+"""From a task to questions: rows, solved rows before them, prompts as ids, and the items that metrics score.
+
+The decision: a plain-text prompt and its answer are tokenised as one text and cut where the prompt ends, with the
+spaces that end a prompt counted to the answer, as lm-evaluation-harness does it; so log-likelihoods compare with what
+is published. Options of one question, and questions under the same solved rows, share one copy of what they share.
+"""
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice, zip_longest
+from pathlib import Path
+from typing import Any
+
+from tunesmith.data.checks import Finding
+from tunesmith.data.example import Message
+from tunesmith.data.records import read_file
+from tunesmith.errors import DataError
+from tunesmith.evaluation.item import Item
+from tunesmith.evaluation.task import Task, files_of, options_of, render
+from tunesmith.generation.decode import generate
+from tunesmith.generation.scoring import Choice, log_probabilities
+from tunesmith.generation.settings import GenerationSettings
+from tunesmith.models.forward import Network
+from tunesmith.tokens.encode import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question of a task: its text, the options (none where the answer is free), the right answer."""
+
+    subset: str
+    prompt: str
+    options: tuple[str, ...]
+    reference: str
+    row: Mapping[str, Any]
+
+
+def asked(task: Task, place: Path, *, subset: str | None, shots: int | None, limit: int | None) -> list[Asked]:
+    """The questions of a task, `limit` of them taken from its subsets in turn.
+
+    Raises:
+        DataError: a file is missing, or a row does not fit the task.
+    """
+    files = [(path, name) for path, name in files_of(task.data, place) if subset in (None, name)]
+    if not files:
+        raise DataError(f"{task.name}: there is no subset {subset!r} in {task.data}.")
+    parts = [_of_file(task, place, path, name, shots) for path, name in files]
+    turns = (one for turn in zip_longest(*parts) for one in turn if one is not None)
+    return list(islice(turns, limit))
+
+
+def _of_file(task: Task, place: Path, path: Path, subset: str, shots: int | None) -> Iterator[Asked]:
+    count = (task.shots.count if shots is None else shots) if task.shots is not None else 0
+    before = _before(task, place, subset, count)
+    own = count if task.shots is not None and task.shots.data == task.data else 0
+    for number, row in enumerate(_rows(task, path), start=1):
+        if number <= own:  # it stands solved before the others
+            continue
+        where, fields = f"{path}:{number}", {**row, "subset": subset}
+        options = options_of(task, fields, where)
+        reference = render(task.answer, fields, where)
+        if options and reference not in options:
+            raise DataError(f"{where}: the right answer {reference!r} is none of the options {list(options)}.")
+        yield Asked(subset, before + render(task.prompt, fields, where), options, reference, fields)
+
+
+def _before(task: Task, place: Path, subset: str, count: int) -> str:
+    """The description and the solved rows."""
+    text = render(task.description, {"subset": subset}, task.name)
+    if task.shots is None:
+        return text
+    rows: Sequence[Mapping[str, Any]] = task.shots.rows
+    if task.shots.data is not None and count:
+        ((path, _),) = files_of(task.shots.data.replace("{subset}", subset), place)
+        rows = list(islice(_rows(task, path), count))
+    if len(rows) < count:
+        raise DataError(f"{task.name}: {count} solved rows are asked for, and there are {len(rows)}.")
+    for number, row in enumerate(rows[:count], start=1):
+        fields, where = {**row, "subset": subset}, f"{task.name}, solved row {number}"
+        text += render(task.prompt, fields, where) + task.between + render(task.answer, fields, where) + task.shots.join
+    return text
+
+
+def _rows(task: Task, path: Path) -> Iterator[Mapping[str, Any]]:
+    if task.columns is not None:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.reader(file):
+                yield dict(zip(task.columns, row, strict=False))
+    elif task.at is not None:
+        yield from json.loads(path.read_text(encoding="utf-8"))[task.at]
+    else:
+        for record in read_file(path):
+            if isinstance(record, Finding):
+                raise DataError(str(record))
+            yield record.value
+
+
+def items(network: Network, encoder: Encoder, task: Task, questions: Sequence[Asked]) -> list[Item]:
+    """One item for each question, in order: the likeliest option, or what the model writes."""
+    if task.options is None:
+        return _written(network, encoder, task, questions)
+    choices = [choice(encoder, task, question) for question in questions]
+    found = log_probabilities(network, choices)
+    return [
+        Item(
+            answer=question.options[max(range(len(nats)), key=nats.__getitem__)],
+            reference=question.reference,
+            nats=-nats[question.options.index(question.reference)],
+            targets=len(of.options[question.options.index(question.reference)]),
+            prompt=question.prompt,
+            options=dict(zip(question.options, nats, strict=True)),
+        )
+        for question, of, nats in zip(questions, choices, found, strict=True)
+    ]
+
+
+def choice(encoder: Encoder, task: Task, question: Asked) -> Choice:
+    """A question and its options as token ids."""
+    if task.chat:
+        prompt = prompt_ids(encoder, task, question)
+        options = [encoder.tokenizer.encode(option, after="control") for option in question.options]
+        return Choice(prompt, [[*option, *sorted(encoder.stop_ids)[:1]] for option in options])
+    pairs = [_pair(encoder, question.prompt, task.between + option) for option in question.options]
+    if any(context != pairs[0][0] for context, _ in pairs):
+        raise DataError(f"{task.name}: the tokenizer cuts the prompt of {question.prompt[-80:]!r} in several ways.")
+    return Choice(pairs[0][0], [continuation for _, continuation in pairs])
+
+
+def longest(encoder: Encoder, task: Task, questions: Sequence[Asked]) -> int:
+    """Tokens of the longest question, about: that of the longest text, and room for its answer."""
+    most = max(questions, key=lambda question: len(question.prompt) + len(max(question.options, key=len, default="")))
+    text = most.prompt + task.between + max(most.options, key=len, default="")
+    return len(encoder.tokenizer.encode(text)) + 64
+
+
+def _pair(encoder: Encoder, context: str, continuation: str) -> tuple[list[int], list[int]]:
+    """The ids of a plain-text prompt and of what goes on, as lm-evaluation-harness cuts them."""
+    kept = context.rstrip()
+    continuation = context[len(kept) :] + continuation
+    whole, before = _plain(encoder, kept + continuation), _plain(encoder, kept)
+    return whole[: len(before)], whole[len(before) :]
+
+
+def _plain(encoder: Encoder, text: str) -> list[int]:
+    tokenizer = encoder.tokenizer
+    ids = tokenizer.encode(text)
+    return [tokenizer.bos_id, *ids] if tokenizer.adds_bos and tokenizer.bos_id is not None else ids
+
+
+def prompt_ids(encoder: Encoder, task: Task, question: Asked) -> list[int]:
+    """The ids of a prompt: through the chat template, or as plain text."""
+    if task.chat:
+        return encoder.prompt([Message("user", question.prompt)])
+    return _plain(encoder, question.prompt)
+
+
+def _written(network: Network, encoder: Encoder, task: Task, questions: Sequence[Asked]) -> list[Item]:
+    settings = GenerationSettings(max_new_tokens=task.max_new_tokens)
+    prompts = [prompt_ids(encoder, task, question) for question in questions]
+    answers = generate(network.model, prompts, settings=settings, stop_ids=encoder.stop_ids)
+    found = []
+    for question, answer in zip(questions, answers, strict=True):
+        text = encoder.tokenizer.decode(answer.ids)
+        ends = [place for place in (text.find(end) for end in task.until) if place >= 0]
+        cut = text[: min(ends)] if ends else text
+        finished = answer.finished == "stop" or bool(ends)
+        found.append(Item(cut.strip(), question.reference, finished, math.nan, 0, question.prompt))
+    return found

@@ -1,0 +1,171 @@
+"""Task: a benchmark as data, a YAML file that says which rows are asked, how, and how answers count.
+
+The decision: a task is ten lines that its user writes and reads: where the rows stand, a template for the prompt, and
+either the options between which the likeliest is chosen or how far an answer may go. A task has a version; whoever
+changes what is asked raises it. Templates run in a sandbox and fail on a field that a row does not have.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from tunesmith.errors import DataError, UsageError
+from tunesmith.settings import Settings
+
+DATA = "TUNESMITH_DATA"
+LARGEST = 1_000_000
+_SUBSET = "{subset}"
+_JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+
+
+class Shots(Settings):
+    """Solved rows that stand before each question: the first `count` of their file, or of `rows` given here."""
+
+    data: str | None = None
+    """The file of the solved rows; `{subset}` is that of the question."""
+    count: int = Field(default=5, ge=0)
+    """How many stand before a question, unless asked otherwise."""
+    rows: tuple[Mapping[str, Any], ...] = ()
+    """The rows themselves, where they are few."""
+    join: str = "\n\n"
+    """What stands between them."""
+
+
+class Task(Settings):
+    """One benchmark. Templates see the fields of a row, and `subset`."""
+
+    name: str
+    """What the task is called."""
+    version: int = Field(ge=1)
+    """Raised whenever the same model would be asked otherwise."""
+    says: str
+    """What the score means, and its source."""
+    data: str
+    """The file of the rows, below TUNESMITH_DATA or beside the task; `{subset}` stands for any name."""
+    at: str | None = None
+    """The field of a JSON file that holds its rows."""
+    columns: tuple[str, ...] | None = None
+    """The names of the columns of a CSV file without a header."""
+    shots: Shots | None = None
+    """Solved rows before each question."""
+    description: str = ""
+    """A template that stands once before everything."""
+    prompt: str
+    """The template of a question."""
+    answer: str
+    """The template of its right answer; with options, the text of the right one."""
+    options: tuple[str, ...] | str | None = None
+    """Templates of the options, or an expression for a list of texts; the likeliest is the answer."""
+    between: str = " "
+    """What stands between a prompt and its answer."""
+    chat: bool = False
+    """Ask through the model's chat template instead of as plain text."""
+    until: tuple[str, ...] = ("\n\n",)
+    """Texts at which a generated answer ends."""
+    max_new_tokens: int = Field(default=256, ge=1)
+    """The longest generated answer."""
+    metrics: tuple[str, ...] = ()
+    """The metrics, the deciding one first; by default the choice of the right option, or an exact match."""
+
+
+@lru_cache(maxsize=512)
+def _template(source: str) -> Any:
+    return _JINJA.from_string(source)
+
+
+def render(template: str, row: Mapping[str, Any], where: str) -> str:
+    """The text of a template for a row; `where` names the row in an error.
+
+    Raises:
+        DataError: the row lacks a field, or the template does not work on it.
+    """
+    try:
+        return str(_template(template).render(row))
+    except (TemplateError, TypeError, ValueError, LookupError) as error:
+        raise DataError(f"{where}: the task's template does not fit this row: {error}.") from error
+
+
+def options_of(task: Task, row: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    """The options of a row as texts; none where the answer is written freely.
+
+    Raises:
+        DataError: as `render`, or an expression that gives no list of texts.
+    """
+    if task.options is None:
+        return ()
+    if not isinstance(task.options, str):
+        return tuple(render(option, row, where) for option in task.options)
+    try:
+        found = _JINJA.compile_expression(task.options, undefined_to_none=False)(**row)
+    except (TemplateError, TypeError, ValueError, LookupError) as error:
+        raise DataError(f"{where}: the task's options do not fit this row: {error}.") from error
+    if isinstance(found, str) or not isinstance(found, Sequence) or not found:
+        raise DataError(f"{where}: the task's options give {type(found).__name__}, not a list of texts.")
+    return tuple(str(option) for option in found)
+
+
+def known() -> dict[str, Path]:
+    """The tasks that come with Tunesmith, by name."""
+    folder = Path(str(resources.files("tunesmith.evaluation") / "tasks"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_task(name: str) -> tuple[Task, Path, str | None]:
+    """The task of a name or a YAML file, where it stands, and the one subset that is meant (`mmlu:anatomy`).
+
+    Raises:
+        UsageError: there is no such task, or the file is none; says which there are.
+    """
+    path, subset = (Path(name), None) if name.endswith((".yaml", ".yml")) else (None, name.partition(":")[2] or None)
+    if path is None:
+        path = known().get(name.partition(":")[0])
+    if path is None or not path.is_file():
+        raise UsageError(f"There is no task {name!r}. Known: {', '.join(known())}; or name a YAML file that is one.")
+    if path.stat().st_size > LARGEST:
+        raise UsageError(f"{path}: too large for a task (at most {LARGEST:,} bytes).")
+    try:
+        tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        return Task.model_validate_json(json.dumps(tree)), path, subset
+    except YAMLError as error:
+        raise UsageError(f"{path}: this is not YAML that can be read: {error}.") from error
+    except (ValidationError, TypeError, UnicodeDecodeError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error)
+        raise UsageError(f"{path}: this is not a task: {what}.") from error
+
+
+def files_of(pattern: str, beside: Path) -> list[tuple[Path, str]]:
+    """The files that a task's path means, each with its subset ("" without one), by name.
+
+    A path is looked for below TUNESMITH_DATA, then beside the task, then from the working folder.
+
+    Raises:
+        DataError: there is none; says where was looked.
+    """
+    looked = [Path(os.environ[DATA])] if os.environ.get(DATA) else []
+    looked += [beside.parent, Path()]
+    for folder in looked:
+        found = sorted(folder.glob(pattern.replace(_SUBSET, "*")))
+        if found:
+            return [(path, _subset_of(path, folder / pattern)) for path in found]
+    places = ", ".join(str(folder.absolute()) for folder in looked)
+    raise DataError(f"{pattern}: no such file in {places}. Set {DATA} to the folder of your benchmark files.")
+
+
+def _subset_of(path: Path, pattern: Path) -> str:
+    if _SUBSET not in str(pattern):
+        return ""
+    matcher = re.escape(str(pattern)).replace(re.escape(_SUBSET), "(.+)")
+    match = re.fullmatch(matcher, str(path))
+    return match.group(1) if match else ""

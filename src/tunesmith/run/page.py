@@ -1,0 +1,184 @@
+"""report.html and the model card: what a run's report says, for people, each in one file that needs no other.
+
+The decision: the page says first what was gained and what was lost, then shows how it went, then lists what it was made
+of. Curves are SVG in the page, colours follow the reader's light or dark, and nothing is fetched. The card is the hub's
+Markdown, so that a model carries its report wherever it goes.
+"""
+
+import html
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Journal = Sequence[Mapping[str, Any]]
+Points = list[tuple[float, float]]
+
+WIDTH, HEIGHT, MARGIN = 640, 200, 44
+
+
+def page(report: Mapping[str, Any], journal: Journal) -> str:
+    """The page of a finished run, from its report and its journal."""
+    body = [*_verdict(report), *_curves(report, journal), *_facts(report)]
+    return _PAGE.format(title=html.escape(f"Report of {report['run']}"), body="\n".join(body))
+
+
+def pair(report: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """What was gained and what was lost, in short sentences."""
+    gained, lost = [], []
+    loss = report["validation_loss"]
+    if loss["best"] is not None:
+        gained.append(f"validation loss {loss['before']:.4f} → {loss['best']:.4f}")
+    for name, change in report.get("task", {}).items():
+        gained.append(f"{name.removeprefix('task_')} {change['before']:.4f} → {change['best']:.4f}")
+    kept = report.get("retention") or {}
+    if "general" in kept:
+        change, kl = kept["general"]["forgotten"], kept["general"]["kl"]
+        lost.append(f"{change['value']:.4f} [{change['low']:.4f}, {change['high']:.4f}] nats per token of general text")
+        lost.append(f"KL(base ‖ tuned) {kl['value']:.4f} there")
+    if "prompts" in kept:
+        lost.append(f"KL {kept['prompts']['kl']['value']:.4f} on the task's prompts")
+    return gained, lost or ["not measured"]
+
+
+def card(report: Mapping[str, Any], *, base: str | None, adapter: bool) -> str:
+    """The model card in the hub's Markdown; `base` is the hub name of the base model where it has one."""
+    gained, lost = pair(report)
+    head = ["---", "library_name: " + ("peft" if adapter else "transformers"), "pipeline_tag: text-generation"]
+    head += ([f"base_model: {base}"] if base else []) + ["tags:", "- tunesmith", "---", ""]
+    rows = [f"| {name} | {value} |" for name, value in _rows(report)]
+    return "\n".join(
+        [
+            *head,
+            f"# {report['model']['name']}, fine-tuned",
+            "",
+            f"Trained with Tunesmith ({report['method']['kind']}, {report['steps']} steps).",
+            "",
+            f"- **Gained:** {'; '.join(gained) or 'not measured'}",
+            f"- **Lost:** {'; '.join(lost)}",
+            "",
+            "Intervals are 95 %. What was lost is measured against the base model; on text that the base wrote itself",
+            "any change counts as a loss. The licences of the base model and of the data hold for this model too.",
+            "",
+            "| | |",
+            "|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    data, count = report["data"], report["parameters"]
+    dropped = sum(data["dropped"].values())
+    yield "data", f"{data['format']}: {data['train']:,} train, {data['validation']:,} validation, {data['test']:,} test"
+    yield "records", f"{data['read']:,} read, {dropped:,} dropped"
+    findings = ", ".join(f"{name} {number:,}" for name, number in data["findings"].items())
+    yield "findings", findings or "none"
+    yield "parameters", f"{count['trained']:,} of {count['total']:,} trained"
+    yield "steps", f"{report['steps']:,} ({report['ended']}), best at {report['best_step'] or '—'}"
+    yield "tokens", f"{report['tokens']:,} in the data, {report['computed_tokens']:,} computed"
+    yield "time", f"{report['training_seconds']:,} s of training, {report['seconds']:,} s in all"
+    if report.get("retention"):
+        yield "measuring retention", f"{report['retention']['seconds']:,} s, text: {report['retention']['text']}"
+    yield "memory", f"{report['peak_bytes'] / 2**30:.2f} GiB at most, on {report['device']}"
+    yield "versions", ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+
+
+def _verdict(report: Mapping[str, Any]) -> Iterator[str]:
+    gained, lost = pair(report)
+    for name, lines in (("Gained", gained or ["not measured"]), ("Lost", lost)):
+        items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+        yield f'<section class="half"><h2>{name}</h2><ul>{items}</ul></section>'
+
+
+def _curves(report: Mapping[str, Any], journal: Journal) -> Iterator[str]:
+    steps, best = report["steps"], report["best_step"]
+    losses = {"training": _of(journal, "loss"), "validation": _of(journal, "validation_loss")}
+    yield _figure("Loss (nats per target)", losses, steps, best)
+    names = sorted({key for entry in journal for key in entry if key.startswith("task_")})
+    for name in names:
+        yield _figure(name.removeprefix("task_"), {name.removeprefix("task_"): _of(journal, name)}, steps, best)
+    kept = report.get("retention") or {}
+    points = _of(journal, "retention_loss")
+    if points and kept.get("loss_before") is not None:
+        lost = [(0.0, 0.0), *((step, value - kept["loss_before"]) for step, value in points)]
+        yield _figure("Lost on general text (nats per token above the base)", {"lost": lost}, steps, best)
+
+
+def _of(journal: Journal, key: str) -> Points:
+    pairs = [(float(entry["step"]), entry.get(key)) for entry in journal]
+    return [(step, float(value)) for step, value in pairs if value is not None and math.isfinite(value)]
+
+
+def _figure(title: str, lines: Mapping[str, Points], steps: int, best: int | None) -> str:
+    """A picture of curves over all `steps`; a line stands at the best one."""
+    points = [point for line in lines.values() for point in line]
+    if not points:
+        return ""
+    low, high = min(value for _, value in points), max(value for _, value in points)
+    high = high if high > low else low + 1.0
+
+    def at(point: tuple[float, float]) -> str:
+        x = MARGIN + (WIDTH - MARGIN - 8) * point[0] / max(steps, 1)
+        return f"{x:.1f},{8 + (HEIGHT - 32) * (1 - (point[1] - low) / (high - low)):.1f}"
+
+    parts = [f'<polyline class="c{i}" points="{" ".join(map(at, line))}"/>' for i, line in enumerate(lines.values())]
+    parts += [
+        '<circle class="c{}" cx="{}" cy="{}" r="3"/>'.format(i, *at(point).split(","))
+        for i, line in enumerate(lines.values())
+        for point in (line if len(line) <= 40 else ())
+    ]
+    if best:
+        x = at((float(best), low)).split(",")[0]
+        parts.append(f'<line class="best" x1="{x}" x2="{x}" y1="8" y2="{HEIGHT - 24}"/>')
+    for value, y in ((high, 16), (low, HEIGHT - 24)):
+        parts.append(f'<text x="{MARGIN - 6}" y="{y}" text-anchor="end">{value:.3g}</text>')
+    parts.append(f'<text x="{MARGIN}" y="{HEIGHT - 6}">step 0</text>')
+    parts.append(f'<text x="{WIDTH - 8}" y="{HEIGHT - 6}" text-anchor="end">{steps:,}</text>')
+    legend = " ".join(f'<span class="k{i}">{html.escape(name)}</span>' for i, name in enumerate(lines))
+    name = html.escape(title)
+    return (
+        f'<section><h2>{name}</h2><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{name}">'
+        f"{''.join(parts)}</svg><p>{legend}</p></section>"
+    )
+
+
+def _facts(report: Mapping[str, Any]) -> Iterator[str]:
+    yield "<section><h2>What it was made of</h2><dl>"
+    yield f"<dt>model</dt><dd>{html.escape(report['model']['name'])}</dd>"
+    method = ", ".join(f"{name} {value}" for name, value in report["method"].items() if value is not None)
+    yield f"<dt>method</dt><dd>{html.escape(method)}</dd>"
+    for name, value in _rows(report):
+        yield f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
+    yield "</dl></section>"
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><style>
+:root {{ color-scheme: light dark; --ink: #1d2330; --soft: #5b6475; --back: #fff; --card: #f5f6f8; --a: #2f6fb3;
+  --b: #c8511b }}
+@media (prefers-color-scheme: dark) {{ :root {{ --ink: #e7e9ee; --soft: #a3acbd; --back: #14171d; --card: #1e232c;
+  --a: #7db4ec; --b: #f0936a }} }}
+body {{ margin: 0 auto; max-width: 62rem; padding: 1rem; font: 16px/1.5 system-ui, sans-serif; color: var(--ink);
+  background: var(--back); display: flex; flex-wrap: wrap; gap: 1rem }}
+h1 {{ width: 100%; font-size: 1.3rem; margin: 0; overflow-wrap: anywhere }}
+h2 {{ font-size: 1rem; margin: 0 0 .5rem }}
+section {{ width: 100%; box-sizing: border-box; background: var(--card); border-radius: .5rem; padding: 1rem }}
+.half {{ flex: 1 1 18rem; width: auto }}
+ul {{ margin: 0; padding-left: 1.2rem }}
+svg {{ width: 100%; height: auto; display: block }}
+svg text {{ font-size: 13px; fill: var(--soft) }}
+polyline {{ fill: none; stroke-width: 1.6 }}
+polyline.c0 {{ stroke: var(--a) }} polyline.c1 {{ stroke: var(--b) }}
+circle.c0 {{ fill: var(--a) }} circle.c1 {{ fill: var(--b) }}
+.best {{ stroke: var(--soft); stroke-dasharray: 3 3 }}
+.k0 {{ color: var(--a) }} .k1 {{ color: var(--b) }} .k0::before, .k1::before {{ content: "● " }}
+p {{ margin: .3rem 0 0; color: var(--soft) }}
+dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: 0 }}
+dt {{ color: var(--soft) }} dd {{ margin: 0; overflow-wrap: anywhere }}
+@media (max-width: 36rem) {{ dl {{ display: block }} dd {{ margin-bottom: .5rem }} }}
+</style></head><body><h1>{title}</h1>
+{body}
+</body></html>
+"""
