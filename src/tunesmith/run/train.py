@@ -25,6 +25,7 @@ from tunesmith.recipe.writing import dump
 from tunesmith.run import ending
 from tunesmith.run import folder as places
 from tunesmith.run.continuing import changed, consequences, identity, prove_same
+from tunesmith.run.page import Journal, card, page
 from tunesmith.run.prepare import DTYPES, Prepared, Ready, Say, make_ready, prepare
 from tunesmith.run.report import closing, report
 from tunesmith.run.retention import watch
