@@ -1,6 +1,6 @@
 """Names that vulture finds unused although somebody uses them. Anything else that it finds is dead and goes."""
 
-# Called by Python, jinja2, pydantic, torch, transformers or the system, by name.
+# Called by Python, jinja2, nltk, pydantic, torch, transformers or the system, by name.
 _.__getattr__
 _.readable
 _.readinto
@@ -24,6 +24,7 @@ _.attention_mask
 _.input_ids
 _.mode
 _.frame
+_.synsets
 
 # Fields of requests that clients send and we only have to know, and what SQLAlchemy, sqlite3 and alembic read.
 _.n_epochs
