@@ -162,7 +162,7 @@ _PAGE = """<!doctype html>
 <style>
 :root {{ color-scheme: light dark; }}
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
-h2 {{ font-size: 1rem; margin-bottom: .25rem; }}
+h1 {{ font-size: 1.4rem; overflow-wrap: anywhere; }} h2 {{ font-size: 1rem; margin-bottom: .25rem; }}
 {style}.key span {{ padding: 0 .3rem; }}
 </style></head><body>
 <h1>{title}</h1>
