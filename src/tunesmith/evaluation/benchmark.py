@@ -35,7 +35,6 @@ class Asked:
     prompt: str
     options: tuple[str, ...]
     reference: str
-    row: Mapping[str, Any]
 
 
 def asked(task: Task, place: Path, *, subset: str | None, shots: int | None, limit: int | None) -> list[Asked]:
@@ -64,7 +63,7 @@ def _of_file(task: Task, place: Path, path: Path, subset: str, shots: int | None
         reference = render(task.answer, fields, where)
         if options and reference not in options:
             raise DataError(f"{where}: the right answer {reference!r} is none of the options {list(options)}.")
-        yield Asked(subset, before + render(task.prompt, fields, where), options, reference, fields)
+        yield Asked(subset, before + render(task.prompt, fields, where), options, reference)
 
 
 def _before(task: Task, place: Path, subset: str, count: int) -> str:

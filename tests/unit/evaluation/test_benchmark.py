@@ -75,7 +75,7 @@ def test_the_likelihood_of_an_option_is_that_of_transformers_on_the_text(opened:
 
 def test_spaces_that_end_a_prompt_count_to_the_answer(opened: Opened) -> None:
     one = Task(name="t", version=1, says="s", data="d", prompt="p", answer="a", options=("x", "y"), between="")
-    found = choice(opened.encoder, one, Asked("", "Say ", ("x", "y"), "x", {}))
+    found = choice(opened.encoder, one, Asked("", "Say ", ("x", "y"), "x"))
     tokenizer = opened.encoder.tokenizer
     assert list(found.prompt) == tokenizer.encode("Say")
     assert [*found.prompt, *found.options[1]] == tokenizer.encode("Say y")
