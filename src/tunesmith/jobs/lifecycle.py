@@ -137,7 +137,7 @@ class Jobs:
     def counts(self) -> dict[str, int]:
         """How many jobs there are in each state."""
         with self._store.read() as session:
-            return dict(session.execute(select(Job.status, func.count()).group_by(Job.status)).tuples().all())
+            return dict(session.execute(select(Job.status, func.count()).group_by(Job.status)).all())
 
     def _repeated(self, session: Session, asked: JobRequest, sender: Sender) -> Job | None:
         if sender.request_key is not None:

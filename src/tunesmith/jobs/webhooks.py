@@ -75,7 +75,7 @@ class Webhooks:
         """Send what is due; what is not taken comes again later, at most eight times. Returns how many were taken."""
         with self._store.read() as session:
             due = select(Delivery, Webhook).join(Webhook, Webhook.id == Delivery.webhook_id)
-            rows = list(session.execute(due.where(Delivery.next_at <= self._store.now).limit(20)).tuples())
+            rows = list(session.execute(due.where(Delivery.next_at <= self._store.now).limit(20)))
         taken = 0
         for delivery, hook in rows:
             body = delivery.body.encode()

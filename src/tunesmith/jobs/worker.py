@@ -5,6 +5,7 @@ runs out of memory or crashes takes nobody along; and what it did is read from i
 """
 
 import json
+import logging
 import os
 import socket
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from tunesmith.errors import TunesmithError
 from tunesmith.jobs import webhooks
 from tunesmith.jobs.child import Child, end_orphan
 from tunesmith.jobs.files import RESULTS, Described, insert
@@ -29,6 +31,7 @@ from tunesmith.jobs.store import Store
 from tunesmith.jobs.tables import Checkpoint, Event, Job, Model
 from tunesmith.jobs.validation import Verdict, judge, last_error
 
+log = logging.getLogger("tunesmith.jobs")
 INTERRUPTED = 130
 MOST_ATTEMPTS = 3
 """So often a job is taken up again after its process was killed."""
@@ -56,7 +59,13 @@ class Worker:
     def run(self) -> None:
         """Work until told to stop; jobs at work are then saved and wait again."""
         while not self._stop.is_set():
-            if not self.work_once():
+            try:
+                worked = self.work_once()
+            except Exception:
+                # A worker outlives every job: this one is taken up again when its lease ends, a few times at most.
+                log.exception("a job could not be carried on")
+                worked = False
+            if not worked:
                 self._stop.wait(self._shop.poll)
 
     def work_once(self) -> bool:
@@ -74,8 +83,8 @@ class Worker:
                 self._validate(lease)
         except Fenced:
             return True
-        except OSError as error:
-            self._fail(lease, _trouble("server_error", f"The server could not work on this job: {error.strerror}."))
+        except (OSError, TunesmithError) as error:
+            self._fail(lease, _trouble("server_error", f"The server could not work on this job: {error}"))
         return True
 
     def _validate(self, lease: Lease) -> None:

@@ -1,5 +1,6 @@
 """The service behind the door: everything that the endpoints use, put together once."""
 
+import logging
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from tunesmith.jobs.webhooks import Webhooks
 from tunesmith.jobs.worker import Worker, Workshop
 from tunesmith.serving.catalogue import Catalogue
 
+log = logging.getLogger("tunesmith.web")
 COMMAND = (sys.executable, "-m", "tunesmith")
 
 
@@ -89,8 +91,11 @@ class Service:
 
     def _tidy(self) -> None:
         while not self.stop.wait(2.0):
-            self.files.expire()
-            self.webhooks.send_due()
+            try:
+                self.files.expire()
+                self.webhooks.send_due()
+            except Exception:
+                log.exception("tidying up failed; it is tried again")
 
 
 def model_folder(store: Store, home: Home, name: str) -> Path | None:

@@ -138,3 +138,17 @@ def test_a_stopping_worker_gives_its_job_back_to_the_queue(bench: Any) -> None:
     thread.join(30)
     found = bench.jobs.get(job.id)
     assert (found.status, found.owner, found.attempts) == ("queued", None, 0)
+
+
+def test_a_worker_outlives_a_job_that_breaks_it(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, tries = bench.worker(), list[int]()
+
+    def broken() -> bool:
+        tries.append(1)
+        if len(tries) == 2:
+            bench.stop.set()
+        raise ValueError("unforeseen")
+
+    monkeypatch.setattr(worker, "work_once", broken)
+    worker.run()
+    assert len(tries) == 2
