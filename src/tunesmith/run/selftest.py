@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from tunesmith.data.example import Example
 from tunesmith.data.reading import read_examples
 from tunesmith.errors import DataError, TemplateError, UsageError
+from tunesmith.generation.decode import generate
+from tunesmith.generation.settings import GenerationSettings
 from tunesmith.models import adapters
 from tunesmith.models.fingerprint import fingerprint
 from tunesmith.models.folder import is_adapter
@@ -37,6 +39,8 @@ LONGEST = 512
 ROUNDING = 1e-4
 """Largest relative difference of a gradient that rounding explains in float32."""
 LOSSES = 1e-5
+ANSWER = 16
+"""Tokens of a greedy answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +72,13 @@ def selftest(model: str, data: str | None = None, *, say: Callable[[str], object
     encoded = [opened.encoder.encode(example) for example in examples]
     network = opened.network(max(map(len, encoded)))
     say(f"{len(examples)} conversations, {sum(map(len, encoded)):,} tokens")
-    proofs = [*_of_tokens(opened.encoder, examples, encoded), *_of_steps(network, encoded)]
+    proofs = [*of_tokens(opened.encoder, examples, encoded), *_of_steps(network, encoded)]
     return [*proofs, *_of_files(opened, network), *_of_adapters(opened, network)]
 
 
 def _examples(opened: Opened, data: str | None) -> list[Example]:
     if data is None:
-        return _own_examples()
+        return own_examples()
     fitting = []
     for example in opened.read(data).examples:
         if isinstance(example, Example) and len(opened.encoder.encode(example)) <= LONGEST:
@@ -86,8 +90,8 @@ def _examples(opened: Opened, data: str | None) -> list[Example]:
     return fitting
 
 
-def _own_examples() -> list[Example]:
-    """Conversations that share a beginning, one of several turns."""
+def own_examples() -> list[Example]:
+    """Three conversations that share a beginning, one of several turns."""
     question = "Which of these is a fruit: the apple, the hammer, the river or the cloud? Answer with one word."
     rows: list[dict[str, Any]] = [
         {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
@@ -105,8 +109,8 @@ def _own_examples() -> list[Example]:
     return [e for e in read_examples(rows).examples if isinstance(e, Example)]
 
 
-def _of_tokens(encoder: Encoder, examples: Sequence[Example], encoded: Sequence[EncodedExample]) -> Iterator[Proof]:
-    """Prompts served are prefixes of what is trained, and every learned turn ends with an end token."""
+def of_tokens(encoder: Encoder, examples: Sequence[Example], encoded: Sequence[EncodedExample]) -> Iterator[Proof]:
+    """Proofs that prompts served are prefixes of what is trained, and every learned turn ends with an end token."""
     differing = endless = turns = 0
     for example, row in zip(examples, encoded, strict=True):
         ids = row.ids.tolist()
@@ -173,7 +177,7 @@ def _alone(network: Network, encoded: Sequence[EncodedExample], parameters: list
     model.zero_grad()
     weight = sum(e.target_weight for e in encoded)
     total = 0.0
-    with _own_attention(model):
+    with own_attention(model):
         for example in encoded:
             ids = network.on_device(example.ids.astype(np.int64))
             logits = model(input_ids=ids[None], use_cache=False).logits[0, :-1].float()
@@ -185,7 +189,8 @@ def _alone(network: Network, encoded: Sequence[EncodedExample], parameters: list
 
 
 @contextmanager
-def _own_attention(model: Any) -> Iterator[None]:
+def own_attention(model: Any) -> Iterator[None]:
+    """Within the block the model computes attention by the plain code of its own family."""
     ours = model.config._attn_implementation
     model.set_attn_implementation("eager")
     try:
@@ -204,6 +209,21 @@ def _of_files(opened: Opened, network: Network) -> Iterator[Proof]:
         write_model(opened.model, Path(name), source_folder=opened.folder)
         again = load_model(Path(name), dtype=next(opened.model.parameters()).dtype).to(network.device)  # type: ignore[arg-type]
         yield Proof("saved = in memory, logits", _apart(_logits(again), _logits(opened.model)), ROUNDING)
+        prompts = [_some_ids(opened.model).tolist()[0], *_served(opened.encoder)]
+        found, expected = (greedy(model, prompts, opened.encoder.stop_ids) for model in (again, opened.model))
+        differing = sum(a != b for a, b in zip(found, expected, strict=True))
+        yield Proof("saved = in memory, greedy answers", differing, 0, f"{len(prompts)} prompts, {ANSWER} tokens")
+
+
+def greedy(model: Any, prompts: Sequence[Sequence[int]], stop_ids: frozenset[int]) -> list[tuple[int, ...]]:
+    """The likeliest answer to each prompt, cut after `ANSWER` tokens."""
+    settings = GenerationSettings(max_new_tokens=ANSWER)
+    return [answer.ids for answer in generate(model, prompts, settings=settings, stop_ids=stop_ids)]
+
+
+def _served(encoder: Encoder) -> list[list[int]]:
+    prompt = _prompt(encoder, own_examples()[0], 1)
+    return [] if prompt is None else [prompt]
 
 
 def _of_adapters(opened: Opened, network: Network) -> Iterator[Proof]:
@@ -231,11 +251,14 @@ def _of_adapters(opened: Opened, network: Network) -> Iterator[Proof]:
 
 def _logits(model: Any) -> Tensor:
     """Logits of a fixed prompt from the middle of the vocabulary, by the model's own forward."""
-    vocabulary = int(model.config.get_text_config().vocab_size)
-    ids = torch.arange(vocabulary // 3, vocabulary // 3 + 24)[None].to(next(model.parameters()).device)
-    with torch.inference_mode(), _own_attention(model):
-        logits: Tensor = model(input_ids=ids, use_cache=False).logits.float()
+    with torch.inference_mode(), own_attention(model):
+        logits: Tensor = model(input_ids=_some_ids(model), use_cache=False).logits.float()
     return logits
+
+
+def _some_ids(model: Any) -> Tensor:
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    return torch.arange(vocabulary // 3, vocabulary // 3 + 24)[None].to(next(model.parameters()).device)
 
 
 def _apart(found: Tensor, expected: Tensor) -> float:

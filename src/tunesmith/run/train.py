@@ -27,6 +27,7 @@ from tunesmith.run import folder as places
 from tunesmith.run.continuing import changed, consequences, identity, prove_same
 from tunesmith.run.page import Journal, card, page
 from tunesmith.run.prepare import DTYPES, Prepared, Ready, Say, make_ready, prepare
+from tunesmith.run.quicktest import prove
 from tunesmith.run.report import closing, report
 from tunesmith.run.retention import watch
 from tunesmith.run.stopping import stop_requests
@@ -64,6 +65,7 @@ def train(loaded: Loaded, *, resume: Literal["never", "auto"] = "never", say: Sa
     talk = _Talk(say)
     prepared = prepare(loaded, talk)
     ready = make_ready(prepared, talk)
+    prove(prepared, ready, talk)
     with lock(folder):
         places.require_new(folder)  # another process may have trained here while this one prepared
         durable.write_json(folder / places.IDENTITY, dict(identity(prepared)))
@@ -100,7 +102,9 @@ def _go_on(folder: Path, accept: Sequence[str], longer: Sequence[str], say: Say 
             for sentence in consequences(before.recipe.training, prepared.recipe.training):
                 talk(sentence)
             durable.write_text(folder / places.RECIPE, _recipe_text(prepared, folder))
-        return _train(prepared, make_ready(prepared, talk), folder, talk)
+        ready = make_ready(prepared, talk)
+        prove(prepared, ready, talk)
+        return _train(prepared, ready, folder, talk)
 
 
 def _train(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> RunResult:

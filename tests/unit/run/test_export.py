@@ -94,7 +94,7 @@ def test_an_export_that_differs_is_removed(
         folder(partial)
 
     monkeypatch.setattr(module, "_write_plain", write_another)
-    with pytest.raises(ModelError, match="does not give the logits"):
+    with pytest.raises(ModelError, match="does not answer as"):
         export(lora_run[0], tmp_path / "out", merge=True, say=lambda _: None)
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / ".out.partial").exists()
