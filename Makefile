@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench test fast torture gates format reference clean
+.PHONY: help setup demo bench test fast torture fuzz gates format reference clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -36,6 +36,9 @@ fast: $(READY)  ## Run the tests that need no real model
 
 torture: $(READY)  ## Kill runs at random moments, 200 times, and compare what comes out
 	$(BIN)/python tests/torture.py
+
+fuzz: $(READY)  ## Feed every reader what strangers may send, for a minute each
+	$(BIN)/python tests/fuzz.py
 
 PEERS := .peers
 

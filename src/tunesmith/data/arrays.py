@@ -167,8 +167,16 @@ class _Elements:
             yield find_in_file("rest-not-read", f"text stands behind the end of the array: {shown!r}.", self._file)
 
 
+def _at_most(stream: BinaryIO, count: int) -> bytes:
+    held = bytearray()
+    while len(held) < count and (part := stream.read(min(2**20, count - len(held)))):
+        held += part
+    return bytes(held)
+
+
 def _object_rows(stream: BinaryIO, file: str) -> Iterator[Row | Finding]:
-    raw = stream.read(DOCUMENT_LIMIT + 1)
+    # In parts: one read of the whole limit sets so much memory aside, however small the file is.
+    raw = _at_most(stream, DOCUMENT_LIMIT + 1)
     if len(raw) > DOCUMENT_LIMIT:
         raise DataError(f"{file}: one JSON object of more than 1 GiB. Write it as JSONL: one record a line.")
     value, findings = parse(raw, Origin(file, 1))
