@@ -22,7 +22,6 @@ from tunesmith.cli import (
     export,
     generate,
     jobs,
-    jobs,
     models,
     profile,
     recipe,
@@ -49,7 +48,6 @@ app.command("export")(export.export)
 app.command("selftest")(selftest.selftest)
 app.command("profile")(profile.profile)
 app.command("serve")(serve.serve)
-app.add_typer(jobs.app, name="jobs")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(serve.keys, name="keys")
 app.add_typer(models.app, name="models")
