@@ -92,14 +92,19 @@ def product_speed(shapes: Shapes, rows: int) -> float:
     left = torch.ones(min(rows, 2048), shapes.hidden, device=device, dtype=dtype)
     right = torch.ones(shapes.hidden, shapes.intermediate, device=device, dtype=dtype)
     _wait(left @ right, device)  # the first product warms up and does not count
+    began = time.perf_counter()
+    _wait(left @ right, device)
+    # A clock of processor time may be coarse, so small products are timed many at once.
+    times = max(1, round(0.02 / max(time.perf_counter() - began, 1e-6)))
     ran: list[float] = []
     until = time.perf_counter() + MEASURED_SECONDS
     while len(ran) < 3 or time.perf_counter() < until:
         wall, busy = time.perf_counter(), time.process_time()
-        _wait(left @ right, device)
+        for _ in range(times):
+            _wait(left @ right, device)
         wall, busy = time.perf_counter() - wall, time.process_time() - busy
-        ran.append(wall if device == "cuda" else min(wall, busy / torch.get_num_threads()))
-    return 2.0 * left.shape[0] * right.numel() / min(ran)
+        ran.append(min(wall, busy / torch.get_num_threads()) if device == "cpu" and busy > 0 else wall)
+    return 2.0 * times * left.shape[0] * right.numel() / min(ran)
 
 
 def _wait(product: torch.Tensor, device: str) -> None:

@@ -54,6 +54,6 @@ def test_a_run_answers_under_the_system_message_of_its_recipe(run: Path, tmp_pat
 def test_plain_text_is_refused(folder: Path, tmp_path: Path) -> None:
     data = tmp_path / "text.txt"
     data.write_text("words")
-    with pytest.raises(DataError, match="plain text asks nothing"):
+    with pytest.raises(DataError, match="plain text or tokens ask nothing"):
         answers(folder, data, tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
