@@ -123,18 +123,8 @@ def fit(
             set_rate(optimizer, rate)
             optimizer.step()
             optimizer.zero_grad()
-            entry: dict[str, JsonValue] = {
-                "step": step + 1,
-                "epoch": step // per_epoch + 1,
-                "loss": measured.loss,
-                "accuracy": measured.accuracy,
-                "learning_rate": rate,
-                "grad_norm": norm,
-                "tokens": measured.tokens,
-                "computed_tokens": measured.computed_tokens,
-                "supervised_tokens": measured.supervised_tokens,
-                "seconds": round(time.perf_counter() - began, 4),
-            }
+            entry = _entry(step, per_epoch, measured, norm=norm, rate=rate)
+            entry["seconds"] = round(time.perf_counter() - began, 4)
             state = replace(state, step=step + 1)
             last = state.step == plan.steps
             if hooks.validate is not None and _due(state.step, settings.validation.every, per_epoch, last=last):
@@ -155,13 +145,26 @@ def fit(
             if late or ended != "done" or _due(state.step, every, per_epoch, last=last):
                 losses.sync()
                 state = replace(state, journal_length=journal.sync())
-                tensors: dict[str, dict[str, Tensor]] = {
-                    "weights": {**dict(trainable)},
-                    "optimizer": state_tensors(optimizer, trainable),
-                }
+                weights: dict[str, Tensor] = {**dict(trainable)}
+                tensors = {"weights": weights, "optimizer": state_tensors(optimizer, trainable)}
                 checkpoint.save(root, state.step, tensors, asdict(state), keep=plan.checkpoints.keep)
                 saved_at = time.monotonic()
     return Outcome(state, ended)
+
+
+def _entry(step: int, per_epoch: int, measured: Measured, *, norm: float, rate: float) -> dict[str, JsonValue]:
+    """What the journal tells of the update that followed `step` others, but for its time."""
+    return {
+        "step": step + 1,
+        "epoch": step // per_epoch + 1,
+        "loss": measured.loss,
+        "accuracy": measured.accuracy,
+        "learning_rate": rate,
+        "grad_norm": norm,
+        "tokens": measured.tokens,
+        "computed_tokens": measured.computed_tokens,
+        "supervised_tokens": measured.supervised_tokens,
+    }
 
 
 def _resume(root: Path, trainable: Sequence[tuple[str, nn.Parameter]], optimizer: torch.optim.Optimizer) -> State:
