@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from tiny_model import chat_file, tiny_model
 
+from tunesmith.disk import sha256_of
 from tunesmith.errors import CheckpointError, UsageError
 from tunesmith.recipe import load_recipe
 from tunesmith.run.train import resume, train
-from tunesmith.training.durable import sha256_of
 from tunesmith.training.progress import Progress
 
 METHODS = {

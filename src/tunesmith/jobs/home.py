@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from tunesmith import disk
 from tunesmith.errors import RequestError, UsageError
 
 CHUNK = 1 << 20
@@ -83,7 +84,7 @@ def keep(path: Path, chunks: Iterable[bytes], most: int) -> tuple[int, str]:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-        sync(path.parent)
+        disk.sync(path.parent)
     except OSError as error:
         raise RequestError(
             f"The server cannot store the file: {error.strerror}.", status=507, code="disk_full"
@@ -97,12 +98,3 @@ def chunks_of(file: BinaryIO) -> Iterator[bytes]:
     """The bytes of an open file, piece by piece."""
     while chunk := file.read(CHUNK):
         yield chunk
-
-
-def sync(folder: Path) -> None:
-    """The names in a folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

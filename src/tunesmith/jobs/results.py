@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunesmith.jobs.home import sync
+from tunesmith import disk
 
 Entry = Mapping[str, Any]
 COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")
@@ -61,8 +61,8 @@ def epoch_ends(journal: Sequence[Entry]) -> list[Entry]:
 
 
 def weights(run: Path) -> Path | None:
-    """The folder of a finished run that is served: its best weights, else its last."""
-    return next((run / name for name in ("best", "final") if (run / name).is_dir()), None)
+    """The folder of a finished run that is served: the weights mixed with the base's, else its best, else its last."""
+    return next((run / name for name in ("kept", "best", "final") if (run / name).is_dir()), None)
 
 
 def publish_checkpoints(run: Path, to: Path, journal: Sequence[Entry]) -> Iterator[tuple[Entry, Path]]:
@@ -91,7 +91,7 @@ def _publish(final: Path, stored: Path, folder: Path) -> bool:
             os.link(file, partial / file.name)
     _write(partial / (_ADAPTER if adapter else _WHOLE), tensors, stored, data)
     partial.rename(folder)
-    sync(folder.parent)
+    disk.sync(folder.parent)
     return True
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from tunesmith import disk
 from tunesmith.errors import ModelError
 
 
@@ -34,7 +35,7 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
             if not folder.is_dir():
                 write_whole(folder, make)
     except OSError as error:
-        raise ModelError(f"{folder}: cannot be written ({error}). Free some space, or set TUNESMITH_HOME.") from error
+        raise ModelError(f"{folder}: cannot be written: {disk.cause(error)}, or set TUNESMITH_HOME.") from error
     return folder
 
 
@@ -50,7 +51,7 @@ def write_whole(folder: Path, make: Callable[[Path], None]) -> None:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    _sync(folder.parent)
+    disk.sync(folder.parent)
 
 
 def flush(folder: Path) -> None:
@@ -59,13 +60,5 @@ def flush(folder: Path) -> None:
         if not path.is_symlink():
             if path.is_file():
                 path.chmod(0o644)  # safetensors writes files that only their owner may read
-            _sync(path)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            disk.sync(path)
+    disk.sync(folder)

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tunesmith import disk
 from tunesmith.errors import UsageError
 from tunesmith.recipe import Recipe
-from tunesmith.training.durable import sync_folder
 
 NUMERICS = 2
 """Raised whenever the same recipe may give other numbers than before."""
@@ -92,7 +92,7 @@ def replace_folder(target: Path, write: Callable[[Path], object]) -> None:
     if target.exists():
         target.rename(before)
     fresh.rename(target)
-    sync_folder(target.parent)
+    disk.sync(target.parent)
     shutil.rmtree(before, ignore_errors=True)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from safetensors import SafetensorError
 
+from tunesmith import disk
 from tunesmith.errors import Interrupted, TrainingError, UsageError
 from tunesmith.models.adapters import restore_adapter, save_adapter
 from tunesmith.models.cache import flush
@@ -115,7 +116,7 @@ def _train(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> Run
         raise
     except OSError as error:
         raise TrainingError(
-            f"{error.filename or folder}: cannot be written: {durable.cause(error)}, then: "
+            f"{error.filename or folder}: cannot be written: {disk.cause(error)}, then: "
             f"tunesmith train --resume {folder}"
         ) from error
 
@@ -222,7 +223,7 @@ def _save_weights(ready: Ready, prepared: Prepared, target: Path) -> None:
         places.replace_folder(target, write)
     except (OSError, SafetensorError) as error:
         raise TrainingError(
-            f"{target}: the weights cannot be written: {durable.cause(error)}, then: "
+            f"{target}: the weights cannot be written: {disk.cause(error)}, then: "
             f"tunesmith train --resume {target.parent}"
         ) from error
 

@@ -26,6 +26,7 @@ from pydantic import JsonValue
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tunesmith import disk
 from tunesmith.errors import CheckpointError, TrainingError
 from tunesmith.training import durable
 
@@ -82,7 +83,7 @@ def save(
     partial = root / f"partial-{step}"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        durable.sync_folder(root.parent)
+        disk.sync(root.parent)
         _sweep(root)
         reached("swept")
         _write(partial, step, tensors, state, reached)
@@ -93,7 +94,7 @@ def save(
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(
-            f"{root}: the checkpoint of step {step} could not be saved: {durable.cause(error)}, then resume. "
+            f"{root}: the checkpoint of step {step} could not be saved: {disk.cause(error)}, then resume. "
             "The last good checkpoint is untouched."
         ) from error
     return folder
@@ -129,7 +130,7 @@ def verified(folder: Path) -> Checkpoint:
     """
     try:
         manifest = (folder / _MANIFEST).read_bytes()
-        sums = {file.name: durable.sha256_of(file) for file in folder.iterdir() if file.name != _MANIFEST}
+        sums = {file.name: disk.sha256_of(file) for file in folder.iterdir() if file.name != _MANIFEST}
         if manifest != _manifest(_step(folder), sums):
             raise CheckpointError(f"{folder}: this checkpoint is not what was saved: {_difference(manifest, sums)}.")
         return Checkpoint(folder, _step(folder), json.loads((folder / _STATE).read_bytes()))
@@ -148,7 +149,7 @@ def lock(run_folder: Path) -> Iterator[None]:
         run_folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(run_folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise TrainingError(f"{run_folder}: cannot be used as a run folder: {durable.cause(error)}.") from error
+        raise TrainingError(f"{run_folder}: cannot be used as a run folder: {disk.cause(error)}.") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -176,12 +177,12 @@ def _write(
     sums: dict[str, str] = {}
     for stem, named in tensors.items():
         name = f"{stem}.safetensors"
-        sums[name] = durable.write_synced(partial / name, durable.safetensors_pieces(named))
+        sums[name] = disk.write_synced(partial / name, durable.safetensors_pieces(named))
         reached("tensors written")
-    sums[_STATE] = durable.write_synced(partial / _STATE, [durable.json_text(dict(state)).encode()])
+    sums[_STATE] = disk.write_synced(partial / _STATE, [durable.json_text(dict(state)).encode()])
     reached("state written")
-    durable.write_synced(partial / _MANIFEST, [_manifest(step, sums)])
-    durable.sync_folder(partial)
+    disk.write_synced(partial / _MANIFEST, [_manifest(step, sums)])
+    disk.sync(partial)
     reached("manifest written")
 
 
@@ -191,7 +192,7 @@ def _give_name(partial: Path, folder: Path, reached: Callable[[Point], object]) 
     reached("predecessor moved")
     partial.rename(folder)
     reached("renamed")
-    durable.sync_folder(folder.parent)
+    disk.sync(folder.parent)
     reached("synced")
     return folder
 

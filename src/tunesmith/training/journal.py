@@ -19,8 +19,8 @@ from typing import Any, Self
 import orjson
 from pydantic import JsonValue
 
+from tunesmith import disk
 from tunesmith.errors import CheckpointError, TrainingError
-from tunesmith.training import durable
 
 
 class Journal:
@@ -48,9 +48,9 @@ class Journal:
             TrainingError: the disk refused.
         """
         try:
-            durable.write_all(self._file, orjson.dumps(_finite(entry), option=orjson.OPT_APPEND_NEWLINE))
+            disk.write_all(self._file, orjson.dumps(_finite(entry), option=orjson.OPT_APPEND_NEWLINE))
         except OSError as error:
-            raise TrainingError(f"{self.path}: cannot be written: {durable.cause(error)}, then resume.") from error
+            raise TrainingError(f"{self.path}: cannot be written: {disk.cause(error)}, then resume.") from error
 
     def sync(self) -> int:
         """Every line so far is on the disk; returns `length`.
@@ -61,7 +61,7 @@ class Journal:
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise TrainingError(f"{self.path}: cannot be written: {durable.cause(error)}, then resume.") from error
+            raise TrainingError(f"{self.path}: cannot be written: {disk.cause(error)}, then resume.") from error
         return self.length
 
     def cut(self, length: int) -> None:

@@ -14,9 +14,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tunesmith import disk
 from tunesmith.batches.order import permutation, steps_per_epoch
 from tunesmith.errors import TrainingError
-from tunesmith.training import durable
 
 FILE = "losses.f32"
 _WIDTH = 4
@@ -53,9 +53,9 @@ class ExampleLosses:
             TrainingError: the disk refused.
         """
         try:
-            durable.write_all(self._file, np.asarray(losses, dtype="<f4").tobytes())
+            disk.write_all(self._file, np.asarray(losses, dtype="<f4").tobytes())
         except OSError as error:
-            raise TrainingError(f"{self.path}: cannot be written: {durable.cause(error)}, then resume.") from error
+            raise TrainingError(f"{self.path}: cannot be written: {disk.cause(error)}, then resume.") from error
 
     def sync(self) -> None:
         """Everything so far is on the disk."""

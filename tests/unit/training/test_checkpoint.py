@@ -10,8 +10,9 @@ from typing import get_args
 import pytest
 import torch
 
+from tunesmith import disk
 from tunesmith.errors import CheckpointError, TrainingError
-from tunesmith.training import checkpoint, durable
+from tunesmith.training import checkpoint
 
 Whole = checkpoint.Checkpoint
 
@@ -154,7 +155,7 @@ def test_a_disk_that_refuses_gives_a_sentence_and_leaves_the_last_good_one(
         raise OSError(code, os.strerror(code))
 
     with monkeypatch.context() as patch:
-        patch.setattr(durable, "write_all", refuse)
+        patch.setattr(disk, "write_all", refuse)
         with pytest.raises(CheckpointError, match=r"step 2 could not be saved: .* is untouched\."):
             save(tmp_path, 2)
     assert names(tmp_path) == ["step-1"]

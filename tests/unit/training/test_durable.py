@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from tunesmith import disk
 from tunesmith.errors import TrainingError
 from tunesmith.training import durable
 
@@ -19,7 +20,7 @@ def test_the_safetensors_library_reads_the_bits_that_were_written(
 ) -> None:
     path = tmp_path_factory.mktemp("durable") / "tensors.safetensors"
     tensors = {f"tensor.{place}": torch.randn(shape).to(dtype) for place, (dtype, shape) in enumerate(shapes)}
-    durable.write_synced(path, durable.safetensors_pieces(tensors))
+    disk.write_synced(path, durable.safetensors_pieces(tensors))
     loaded = load_file(path)
     assert loaded.keys() == tensors.keys()
     for name, tensor in tensors.items():
@@ -30,9 +31,9 @@ def test_the_safetensors_library_reads_the_bits_that_were_written(
 def test_a_tensor_longer_than_a_piece_or_not_contiguous_is_written_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(durable, "CHUNK", 64)
+    monkeypatch.setattr(disk, "CHUNK", 64)
     turned = torch.arange(300.0).reshape(20, 15).T
-    durable.write_synced(tmp_path / "turned", durable.safetensors_pieces({"turned": turned}))
+    disk.write_synced(tmp_path / "turned", durable.safetensors_pieces({"turned": turned}))
     assert torch.equal(load_file(tmp_path / "turned")["turned"], turned)
 
 
@@ -45,7 +46,7 @@ def test_a_contiguous_tensor_is_written_from_where_it_lies() -> None:
 
 def test_the_sum_of_what_was_written_is_the_sum_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    assert durable.write_synced(path, [b"one", b"", memoryview(b"two")]) == durable.sha256_of(path)
+    assert disk.write_synced(path, [b"one", b"", memoryview(b"two")]) == disk.sha256_of(path)
     assert path.read_bytes() == b"onetwo"
 
 
