@@ -17,6 +17,7 @@ from tunesmith.models.folder import is_adapter
 from tunesmith.models.load import base_of, load_model
 from tunesmith.models.sources import resolve
 from tunesmith.run.opened import encoder_for
+from tunesmith.serving.constraint import Grammars
 from tunesmith.serving.engine import Engine
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.tokenizer import Tokenizer
@@ -26,11 +27,12 @@ MOST_ENGINES = 3
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A model ready to answer: its engine, its adapter there, and the words that it understands."""
+    """A model ready to answer: its engine, its adapter there, the words that it understands, the forms it can keep."""
 
     engine: Engine
     adapter: str | None
     encoder: Encoder
+    grammars: Grammars
 
 
 class Catalogue:
@@ -90,7 +92,9 @@ class Catalogue:
         if adapter:
             engine.add_adapter(name, folder)
         words = folder if (folder / "tokenizer.json").is_file() else base
-        return Served(engine, name if adapter else None, encoder_for(Tokenizer.load(words)))
+        encoder = encoder_for(Tokenizer.load(words))
+        grammars = Grammars(words / "tokenizer.json", sorted(encoder.stop_ids))
+        return Served(engine, name if adapter else None, encoder, grammars)
 
     def _engine(self, folder: Path) -> Engine:
         found = self._engines.get(folder)

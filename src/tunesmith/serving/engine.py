@@ -16,15 +16,16 @@ import torch
 from torch import Tensor
 
 from tunesmith.errors import RequestError
-from tunesmith.generation import alone
 from tunesmith.generation.sampling import chosen
 from tunesmith.generation.settings import GenerationSettings
+from tunesmith.models.alone import go_on
 from tunesmith.models.bank import Bank
 from tunesmith.models.context import context_length
 from tunesmith.models.decoding import Trunk
 from tunesmith.models.head import Head
 from tunesmith.models.reader import Opening, Reader
 from tunesmith.models.trial import refusal
+from tunesmith.serving.constraint import Constraint
 from tunesmith.serving.prefixes import Prefixes
 
 PREFILL_TOKENS = 1024
@@ -53,7 +54,7 @@ class Ask:
     """One answer that is wanted. `tell` hears of every token and of the end, from the engine's thread.
 
     `bias` is added to logits by token id; the two penalties are those of the OpenAI API. `logprobs` is how many of the
-    likeliest tokens are wanted, None for none at all.
+    likeliest tokens are wanted, None for none at all. `form` is what the answer has to keep to.
     """
 
     prompt: Sequence[int]
@@ -66,10 +67,17 @@ class Ask:
     bias: dict[int, float] = field(default_factory=dict)
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
+    form: Constraint | None = None
     cancelled: bool = False
+    complete: bool = False
     cached: int = 0
     ids: list[int] = field(default_factory=list)
     trunk: Trunk | None = None
+
+    @property
+    def ends(self) -> bool:
+        """Whether its last token ends it."""
+        return self.complete or self.ids[-1] in self.stop_ids
 
     @property
     def room(self) -> int:
@@ -213,9 +221,9 @@ class Engine:
                 ask.tell(token)
         for slot in reversed(range(len(self._live))):
             ask = self._live[slot]
-            if ask.ids[-1] in ask.stop_ids or len(ask.ids) == self._limit(ask):
+            if ask.ends or len(ask.ids) == self._limit(ask):
                 self._drop(slot)
-                ask.tell(End("stop" if ask.ids[-1] in ask.stop_ids else "length"))
+                ask.tell(End("stop" if ask.ends else "length"))
         return None
 
     def _limit(self, ask: Ask) -> int:
@@ -276,27 +284,28 @@ class Engine:
         if ask is None:
             return
         self._bank.assign_all(ask.adapter)
-        ask.settings = ask.settings.model_copy(update={"max_new_tokens": self._limit(ask)})
-        limit, stop_ids = ask.settings.max_new_tokens, ask.stop_ids
 
-        def tell(id: int) -> None:
-            if ask.cancelled:
-                raise _Cancelled
-            ask.tell(Token(id))
+        def choose(logits: Tensor) -> int:
+            if ask.cancelled or ask.complete:
+                raise _Over
+            (token,) = _choose(logits, [ask])
+            ask.ids.append(token.id)
+            if token.id not in ask.stop_ids:
+                ask.tell(token)
+            return token.id
 
+        self._live = [ask]
         try:
-            ids = alone.answer(self._model, ask.prompt, limit, ask.settings, stop_ids, ask.number, tell)
-        except _Cancelled:
-            ask.tell(End("stop"))
-            return
-        except Exception as error:
-            ask.tell(End("error", str(error)))
-            return
-        ask.tell(End("stop" if ids and ids[-1] in stop_ids else "length"))
+            go_on(self._model, ask.prompt, self._limit(ask), ask.stop_ids, choose)
+        except _Over:
+            pass
+        finally:
+            self._live = []
+        ask.tell(End("stop" if ask.cancelled or ask.ends else "length"))
 
 
-class _Cancelled(Exception):
-    """Nobody wants the answer any more."""
+class _Over(Exception):
+    """The answer is complete, or nobody wants it any more."""
 
 
 def _opening(ask: Ask) -> Opening:
@@ -323,10 +332,12 @@ def _choose(logits: Tensor, asks: Sequence[Ask]) -> list[Token]:
     for row, ask in enumerate(asks):
         plain = not (ask.bias or ask.frequency_penalty or ask.presence_penalty)
         mine = logits[row : row + 1] if plain else _adjusted(logits[row : row + 1].clone(), ask)
-        if ask.settings.temperature == 0 and plain:
+        mine = mine if ask.form is None else ask.form.masked(mine)
+        if ask.settings.temperature == 0 and plain and ask.form is None:
             id = greedy[row]
         else:
             (id,) = chosen(mine, ask.settings, [(ask.number, len(ask.ids))])
+        ask.complete = ask.form is not None and ask.form.take(id)
         if ask.logprobs is None:
             found.append(Token(id))
             continue

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from tunesmith.errors import RequestError
 from tunesmith.generation.settings import GenerationSettings
 from tunesmith.serving.catalogue import Served
+from tunesmith.serving.constraint import Constraint
 from tunesmith.serving.engine import Ask, End, Token
 from tunesmith.serving.writer import Writer
 
@@ -129,8 +130,14 @@ class Answers:
                 ask.cancelled = True
 
 
-def begin(served: Served, prompts: Sequence[Sequence[int]], asked: Sampling, logprobs: int | None) -> Answers:
-    """The answers to `prompts`, `n` of each, under way.
+def begin(
+    served: Served,
+    prompts: Sequence[Sequence[int]],
+    asked: Sampling,
+    logprobs: int | None,
+    form: Constraint | None = None,
+) -> Answers:
+    """The answers to `prompts`, `n` of each, under way; each keeps to `form`.
 
     Raises:
         RequestError: a prompt is too long, or too many requests wait.
@@ -153,7 +160,7 @@ def begin(served: Served, prompts: Sequence[Sequence[int]], asked: Sampling, log
             ask = Ask(
                 prompt, served.adapter, settings, served.encoder.stop_ids, teller(len(found.asks)), number=number,
                 logprobs=logprobs, bias=asked.bias(), frequency_penalty=asked.frequency_penalty or 0.0,
-                presence_penalty=asked.presence_penalty or 0.0,
+                presence_penalty=asked.presence_penalty or 0.0, form=None if form is None else form.fresh(),
             )  # fmt: skip
             found.asks.append(ask)
             found.writers.append(Writer(served.encoder.tokenizer.decode, asked.stops))

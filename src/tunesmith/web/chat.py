@@ -14,6 +14,7 @@ from tunesmith.data.example import Message
 from tunesmith.errors import RequestError
 from tunesmith.jobs.names import random_text
 from tunesmith.serving.calls import split_calls
+from tunesmith.serving.constraint import Schema, call_of
 from tunesmith.serving.engine import Token
 from tunesmith.web.answering import Answers, Sampling, begin
 from tunesmith.web.door import Behind, Needs
@@ -65,31 +66,74 @@ class ChatRequest(Sampling):
     store: bool | None = None
     service_tier: str | None = None
 
-    def refuse(self) -> None:
-        """Nothing, if all that is asked for is kept.
+    def offered(self) -> tuple[list[dict[str, Any]], bool]:
+        """The tools that may be called, and whether one of them has to be.
 
         Raises:
-            RequestError: something is not, by name.
+            RequestError: a tool is no function, or `tool_choice` names none that is there.
         """
-        kind = (self.response_format or {}).get("type", "text")
-        if kind != "text":
-            raise RequestError(f"response_format: {kind} is not kept here; only text is.", param="response_format")
-        if self.tool_choice not in (None, "auto", "none"):
-            raise RequestError("tool_choice: only auto and none are kept here.", param="tool_choice")
+        chosen, tools = self.tool_choice, self.tools or []
+        if not all(isinstance((tool.get("function") or {}).get("name"), str) for tool in tools):
+            raise RequestError("tools: expected functions with a name; other kinds are not kept here.", param="tools")
+        if chosen in (None, "auto", "none", "required"):
+            found, must = [] if chosen == "none" else tools, chosen == "required"
+        else:
+            names, must = _named(chosen)
+            found = [tool for tool in tools if tool["function"]["name"] in names]
+        if must and not found:
+            raise RequestError("tool_choice: none of the tools is meant by it.", param="tool_choice")
+        return found, must
+
+    def form(self) -> tuple[Schema, str] | None:
+        """The schema to which the answer has to keep, and the parameter that asks for it; None where it is free.
+
+        Raises:
+            RequestError: what is asked for is not kept, by name.
+        """
         if self.top_logprobs is not None and not self.logprobs:
             raise RequestError("top_logprobs needs logprobs: true.", param="top_logprobs")
+        tools, must = self.offered()
+        if must:
+            return call_of(tools), "tools"
+        given = self.response_format or {"type": "text"}
+        if given.get("type") == "text":
+            return None
+        if given.get("type") == "json_object":
+            return {"type": "object"}, "response_format"
+        described = given.get("json_schema")
+        if given.get("type") != "json_schema" or not isinstance(described, dict):
+            raise RequestError(
+                "response_format: expected text, json_object, or json_schema with a schema.", param="response_format"
+            )
+        schema = described.get("schema", {"type": "object"})
+        if not isinstance(schema, dict):
+            raise RequestError("response_format: the schema is no object.", param="response_format")
+        return schema, "response_format"
+
+
+def _named(chosen: Any) -> tuple[set[str], bool]:
+    """The names of the tools that a `tool_choice` object means, and whether one of them has to be called."""
+    try:
+        if chosen["type"] == "function":
+            return {str(chosen["function"]["name"])}, True
+        if chosen["type"] == "allowed_tools":
+            allowed = chosen["allowed_tools"]
+            return {str(tool["function"]["name"]) for tool in allowed["tools"]}, allowed["mode"] == "required"
+    except (KeyError, TypeError):
+        pass
+    raise RequestError("tool_choice: expected none, auto, required, a function, or allowed_tools.", param="tool_choice")
 
 
 @router.post("/completions", response_model=None)
 async def complete(behind: Behind, request: Request, asked: ChatRequest) -> Response:
     """The next message."""
-    asked.refuse()
+    form, (tools, _) = asked.form(), asked.offered()
     served = await asyncio.to_thread(behind.catalogue.open, asked.model)
-    tools = [] if asked.tool_choice == "none" else asked.tools or []
+    kept = await asyncio.to_thread(served.grammars.of_schema, *form) if form else None
     messages = [turn.message() for turn in asked.messages]
     prompt = await asyncio.to_thread(served.encoder.prompt, messages, tools)
     limited = asked.model_copy(update={"max_tokens": asked.max_completion_tokens or asked.max_tokens})
-    answers = begin(served, [prompt], limited, (asked.top_logprobs or 0) if asked.logprobs else None)
+    answers = begin(served, [prompt], limited, (asked.top_logprobs or 0) if asked.logprobs else None, kept)
     head = {"id": f"chatcmpl-{random_text(24)}", "created": int(time.time()), "model": asked.model}
     if asked.stream:
         return StreamingResponse(_stream(answers, request, asked, head, bool(tools)), media_type="text/event-stream")
