@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tunesmith.data.example import Example, Message, Origin, Passage, Tokenized
 from tunesmith.errors import TemplateError
@@ -131,7 +132,8 @@ class Encoder:
         rendering = self.template.render(messages, tools, generation_prompt=True)
         answers = find_answers(self.template, rendering, messages, tools)
         segments = self._segments(Learned(rendering, answers, ()))
-        return [id_ for ids in self.tokenizer.encode_batch([(s.text, s.after) for s in segments]) for id_ in ids]
+        pieces = self.tokenizer.encode_batch([(s.text, s.after) for s in segments])
+        return [int(id_) for ids in pieces for id_ in ids]
 
     def passages(self, passage: Passage, window: int) -> list[EncodedExample]:
         """A text in windows of at most `window` tokens, every token of it learned exactly once.
@@ -276,9 +278,8 @@ def _filled(spans: Iterable[tuple[int, int, float]], end: int, weight: float) ->
 
 
 def _assembled(
-    origin: Origin, segments: Sequence[Segment], ids: Sequence[list[int]], tokenizer: Tokenizer
+    origin: Origin, segments: Sequence[Segment], ids: Sequence[NDArray[np.int32]], tokenizer: Tokenizer
 ) -> EncodedExample:
-    flat = np.array([id_ for piece in ids for id_ in piece], dtype=np.int32)
     weights = np.repeat(
         np.array([segment.weight for segment in segments], dtype=np.float32), [len(piece) for piece in ids]
     )
@@ -288,7 +289,7 @@ def _assembled(
             weights[at : at + len(piece)] = token_weights(tokenizer, segment)
         at += len(piece)
     weights[:1] = 0.0  # nothing stands before the first token that could predict it
-    return EncodedExample(flat, weights, origin)
+    return EncodedExample(np.concatenate(ids) if ids else np.empty(0, np.int32), weights, origin)
 
 
 def _window(ids: list[int], passage: Passage) -> EncodedExample:

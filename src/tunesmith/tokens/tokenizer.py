@@ -13,9 +13,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer as Backend
 
 from tunesmith.errors import ModelError
+from tunesmith.tokens.words import Words, as_bytes, cuts_at_spaces
 
 After = Literal["start", "control", "text"]
 """What stands before a piece of text: nothing, a control token, or more text."""
@@ -44,6 +47,7 @@ class Tokenizer:
         self.stop_ids = frozenset(stop_ids) | ({self.eos_id} if self.eos_id is not None else set())
         added = {token.content: (id_, token.special) for id_, token in self._backend.get_added_tokens_decoder().items()}
         self.added = {text: id_ for text, (id_, _) in added.items()}
+        self._added_ids = {text: as_bytes([id_]) for text, id_ in self.added.items()}
         self.control = {text: id_ for text, (id_, special) in added.items() if special}
         self.special_ids = frozenset(self.control.values())
         self._added_pattern = any_of(self.added)
@@ -53,6 +57,7 @@ class Tokenizer:
             token.lstrip or token.rstrip or token.single_word or token.normalized
             for token in self._backend.get_added_tokens_decoder().values()
         )
+        self._words = Words(self._encode_all) if cuts_at_spaces(self._json) else None
         self.adds_bos = self.bos_id is not None and self._backend.encode("a").ids[:1] == [self.bos_id]
         self.fingerprint = _sha256([backend_json, json.dumps(self.special_tokens, sort_keys=True), chat_template or ""])
 
@@ -91,21 +96,22 @@ class Tokenizer:
             after = "text"
         return ids
 
-    def encode_batch(self, pieces: Sequence[tuple[str, After]]) -> list[list[int]]:
+    def encode_batch(self, pieces: Sequence[tuple[str, After]]) -> list[NDArray[np.int32]]:
         """Token ids of each (text, what stands before it); the text of a control token becomes that token."""
         if self._bare is not None:
-            return [self._encode_piece(text, after) for text, after in pieces]
+            return [np.array(self._encode_piece(text, after), dtype=np.int32) for text, after in pieces]
         if not self._plain_added:
-            texts = [text for text, _ in pieces]
-            return [e.ids for e in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
+            return [np.array(ids, dtype=np.int32) for ids in self._encode_all([text for text, _ in pieces])]
         # Added tokens stand alone, so what lies between them is tokenised once however often it occurs: a system
         # prompt that all rows share costs what it costs once.
         parted = [self._parting.split(text) for text, _ in pieces]
         between = list(dict.fromkeys(part for parts in parted for part in parts[::2] if part))
-        encodings = self._backend.encode_batch_fast(between, add_special_tokens=False)
-        ids_of = dict(zip(between, (encoding.ids for encoding in encodings), strict=True))
-        ids_of.update({text: [id_] for text, id_ in self.added.items()})
-        return [[id_ for part in parts if part for id_ in ids_of[part]] for parts in parted]
+        made = self._words.ids(between) if self._words else [as_bytes(ids) for ids in self._encode_all(between)]
+        ids_of = dict(zip(between, made, strict=True)) | self._added_ids
+        return [np.frombuffer(b"".join([ids_of[part] for part in parts if part]), np.int32) for parts in parted]
+
+    def _encode_all(self, texts: list[str]) -> list[list[int]]:
+        return [one.ids for one in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
 
     def ends(self, text: str, after: After) -> tuple[list[int], list[int]]:
         """Token ids of a piece of text as `encode_batch` gives them, and the character at which each of them ends."""
