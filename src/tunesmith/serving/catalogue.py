@@ -57,6 +57,10 @@ class Catalogue:
                 self._served[name] = self._load(name, folder)
             return self._served[name]
 
+    def knows(self, name: str) -> bool:
+        """Whether a model of this name can be opened."""
+        return name in self._bases or self._find(name) is not None
+
     def forget(self, name: str) -> None:
         """The model is out of memory, as far as it is its own."""
         with self._lock:

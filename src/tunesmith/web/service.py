@@ -26,7 +26,10 @@ COMMAND = (sys.executable, "-m", "tunesmith")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How a service is started. `bases` are models by their public name, `hosts` its own names."""
+    """How a service is started. `bases` are models by their public name, `hosts` its own names.
+
+    `python_graders` lets clients send functions that grade (confined to computing).
+    """
 
     home: Path
     bases: Mapping[str, str]
@@ -34,6 +37,7 @@ class Wanted:
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     workers: int = 1
     command: Sequence[str] = COMMAND
+    python_graders: bool = False
 
 
 @dataclass(slots=True)
