@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ from tunesmith.training import durable
 Point = Literal[
     "swept",
     "folder made",
+    "piece written",
     "tensors written",
     "state written",
     "manifest written",
@@ -41,7 +42,9 @@ Point = Literal[
     "synced",
     "retired",
 ]
-"""The moments of a save, in order, at which a test may kill it (the tensors once for each stem)."""
+"""The moments of a save, in order, at which a test may kill it; those of the tensors come more than once."""
+
+Piece = bytes | memoryview
 
 _MANIFEST = "manifest.json"
 _STATE = "state.json"
@@ -177,13 +180,20 @@ def _write(
     sums: dict[str, str] = {}
     for stem, named in tensors.items():
         name = f"{stem}.safetensors"
-        sums[name] = disk.write_synced(partial / name, durable.safetensors_pieces(named))
+        sums[name] = disk.write_synced(partial / name, _each(durable.safetensors_pieces(named), reached))
         reached("tensors written")
     sums[_STATE] = disk.write_synced(partial / _STATE, [durable.json_text(dict(state)).encode()])
     reached("state written")
     disk.write_synced(partial / _MANIFEST, [_manifest(step, sums)])
     disk.sync(partial)
     reached("manifest written")
+
+
+def _each(pieces: Iterable[Piece], reached: Callable[[Point], object]) -> Iterator[Piece]:
+    """The pieces; `reached` hears of each that has been written."""
+    for piece in pieces:
+        yield piece
+        reached("piece written")
 
 
 def _give_name(partial: Path, folder: Path, reached: Callable[[Point], object]) -> Path:

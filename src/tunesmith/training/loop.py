@@ -24,6 +24,7 @@ from tunesmith.training.journal import Journal
 from tunesmith.training.losses import FILE as LOSSES
 from tunesmith.training.losses import ExampleLosses
 from tunesmith.training.optimizer import build, load_state_tensors, set_rate, state_tensors
+from tunesmith.training.saving import Saver
 from tunesmith.training.schedule import learning_rate
 from tunesmith.training.settings import CheckpointSettings, TrainingSettings
 from tunesmith.training.step import Measured, Pass, backward, gradient_norm
@@ -72,10 +73,14 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: all its steps, early by patience, or asked to stop (and resumable)."""
+    """How a run ended: all its steps, early by patience, or asked to stop (and resumable).
+
+    `saving` counts the seconds in which training stood still because weights were written.
+    """
 
     state: State
     ended: str  # "done" | "patience" | "asked"
+    saving: float
 
 
 def fit(
@@ -104,11 +109,10 @@ def fit(
     how = Pass(settings.micro_batch_tokens, sharing, settings.label_smoothing, settings.token_weighting)
     root = folder / "checkpoints"
     kept = ExampleLosses(folder / LOSSES, count=count, batch_size=batch_size)
-    with Journal(folder / "metrics.jsonl") as journal, kept as losses:
+    with Journal(folder / "metrics.jsonl") as journal, kept as losses, Saver(root, plan.checkpoints.keep) as saver:
         state = _resume(root, trainable, optimizer)
         journal.cut(state.journal_length)
         losses.cut(state.step)
-        saved_at = time.monotonic()
         ended = "patience" if _out_of_patience(state, settings) else "done"
         while state.step < plan.steps and ended == "done":
             began = time.perf_counter()
@@ -121,6 +125,7 @@ def fit(
             _refuse_not_finite(step + 1, measured, norm, members)
             rate = learning_rate(settings, step, plan.steps)
             set_rate(optimizer, rate)
+            saver.release()
             optimizer.step()
             optimizer.zero_grad()
             entry = _entry(step, per_epoch, measured, norm=norm, rate=rate)
@@ -132,7 +137,7 @@ def fit(
                 entry.update(found)
                 state = _chosen(state, found, plan)
                 if state.best_step == state.step:
-                    hooks.save_best()
+                    saver.waited += _seconds(hooks.save_best)
                 if _out_of_patience(state, settings):
                     ended = "patience"
             journal.append(entry)
@@ -140,16 +145,13 @@ def fit(
             hooks.seen(entry)
             if ended == "done" and not last and hooks.stop():
                 ended = "asked"
-            late = plan.checkpoints.every is None and time.monotonic() - saved_at > CHECKPOINT_SECONDS
-            every = plan.checkpoints.every or "epoch"
-            if late or ended != "done" or _due(state.step, every, per_epoch, last=last):
+            if ended != "done" or last or _save_due(state.step, plan, per_epoch, saver, hooks.validate is not None):
                 losses.sync()
                 state = replace(state, journal_length=journal.sync())
                 weights: dict[str, Tensor] = {**dict(trainable)}
                 tensors = {"weights": weights, "optimizer": state_tensors(optimizer, trainable)}
-                checkpoint.save(root, state.step, tensors, asdict(state), keep=plan.checkpoints.keep)
-                saved_at = time.monotonic()
-    return Outcome(state, ended)
+                saver.begin(state.step, tensors, asdict(state), protect={state.best_step})
+    return Outcome(state, ended, saver.waited)
 
 
 def _entry(step: int, per_epoch: int, measured: Measured, *, norm: float, rate: float) -> dict[str, JsonValue]:
@@ -182,6 +184,21 @@ def _resume(root: Path, trainable: Sequence[tuple[str, nn.Parameter]], optimizer
 
 def _due(step: int, every: int | str, per_epoch: int, *, last: bool) -> bool:
     return last or step % (per_epoch if every == "epoch" else int(every)) == 0
+
+
+def _save_due(step: int, plan: Plan, per_epoch: int, saver: Saver, validated: bool) -> bool:
+    """Whether a checkpoint is due: as the recipe says, else with each validation and often enough, as time affords."""
+    if plan.checkpoints.every is not None:
+        return _due(step, plan.checkpoints.every, per_epoch, last=False)
+    every = plan.training.validation.every if validated else "epoch"
+    return saver.affords and (saver.age > CHECKPOINT_SECONDS or _due(step, every, per_epoch, last=False))
+
+
+def _seconds(act: Callable[[], None]) -> float:
+    """How long `act` takes."""
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
 
 
 def _chosen(state: State, found: Mapping[str, float], plan: Plan) -> State:
