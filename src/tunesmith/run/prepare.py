@@ -14,6 +14,7 @@ from tunesmith.data.checks import Finding
 from tunesmith.data.files import find_files
 from tunesmith.errors import RecipeError, UsageError
 from tunesmith.evaluation.metrics import METRICS, named
+from tunesmith.models.allocator import keep_freed_memory
 from tunesmith.models.context import context_length, read_config
 from tunesmith.models.folder import is_adapter
 from tunesmith.models.load import load_model
@@ -26,6 +27,8 @@ from tunesmith.recipe import Loaded, Recipe
 from tunesmith.recipe.paths import data_files
 from tunesmith.run.encoding import encoded_sets
 from tunesmith.run.examples import SHOWN, Sets
+from tunesmith.run.replaying import with_replay
+from tunesmith.run.rewriting import rewriter
 from tunesmith.run.resolve import Shapes, dangers, resolve, setting
 from tunesmith.tokens.builtin import BUILT_IN, missing_control_tokens, template_text, with_control_tokens
 from tunesmith.tokens.encode import Encoder
@@ -93,12 +96,20 @@ def prepare(loaded: Loaded, say: Say) -> Prepared:
     )
     config = read_config(source.folder)
     split_turns = supervision.rewritten_turns == "split"
+    rewrite = rewriter(source, encoder, say) if loaded.recipe.keeping.rewrite else None
     sets = encoded_sets(
-        loaded.recipe.data, encoder, context=context_length(config), split_turns=split_turns, tell=_telling(say)
+        loaded.recipe.data,
+        encoder,
+        context=context_length(config),
+        split_turns=split_turns,
+        tell=_telling(say),
+        rewrite=rewrite,
     )
+    _require_measured(loaded.recipe, sets)
     say(_balance(sets))
     if sets.leaks:
         say(_leak_warning(sets.leaks))
+    sets = with_replay(loaded.recipe, sets, encoder, source, say)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = resolve(
         loaded,
@@ -122,6 +133,8 @@ def make_ready(prepared: Prepared, say: Say) -> Ready:
     if recipe.training.threads is not None:
         torch.set_num_threads(recipe.training.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        keep_freed_memory()
     model: Any = load_model(prepared.source.folder, dtype=DTYPES[recipe.training.dtype]).to(device)  # type: ignore[arg-type]
     found = probe(model, longest=prepared.sets.longest)
     applied = apply(recipe.method, model, seed=recipe.seed)
@@ -131,6 +144,17 @@ def make_ready(prepared: Prepared, say: Say) -> Ready:
         say(f"  {note}")
     say(f"probe: {found.reason}")
     return Ready(model, applied, found)
+
+
+def _require_measured(recipe: Recipe, sets: Sets) -> None:
+    """Return only if what the ways to keep are chosen by is measured in this run."""
+    keeping = recipe.keeping
+    asked = {"interpolate": keeping.interpolate != "off", "most_lost": keeping.most_lost is not None}
+    for name, wanted in asked.items():
+        if wanted and not sets.validation:
+            raise RecipeError(f"keeping.{name}: is chosen on validation data, and there are none. Set data.validation.")
+    if asked["most_lost"] and recipe.retention.text == "off":
+        raise RecipeError("keeping.most_lost: needs general text to measure on. Set retention.text to auto or a file.")
 
 
 def _with_metric(loaded: Loaded) -> Loaded:

@@ -1,0 +1,26 @@
+"""Memory that is freed and asked for again."""
+
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import resource, sys, torch
+from tunesmith.models.allocator import keep_freed_memory
+assert keep_freed_memory()
+def touch():
+    [torch.empty(2 << 20).fill_(1.0) for _ in range(8)]
+touch(), touch()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(8):
+    touch()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc can be told")
+def test_large_blocks_that_were_freed_come_back_without_page_faults() -> None:
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, timeout=120)
+    pages = 8 * 8 * (8 << 20) // 4096
+    assert int(done.stdout) < pages / 50
