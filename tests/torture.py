@@ -1,6 +1,6 @@
 """Kill real runs at random moments, resume them, and compare what comes out with a run that nobody killed.
 
-    make torture                                   200 kills, at most 20 minutes
+    make torture                                   200 kills at random, one at each point of a save; at most 20 minutes
     python tests/torture.py --kills 20 --seed 3
 
 Every run is the whole way through `tunesmith.train` on a small model, in a child process that is killed with SIGKILL
@@ -20,6 +20,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 os.environ["OMP_NUM_THREADS"] = "1"  # a forked child cannot use the thread pool of its parent
 sys.path.insert(0, str(Path(__file__).parent))
@@ -29,6 +30,8 @@ from tiny_model import chat_file, tiny_model
 from tunesmith.models.fingerprint import weights_sha256
 from tunesmith.recipe import load_recipe
 from tunesmith.run.train import train
+from tunesmith.training import checkpoint
+from tunesmith.training.saving import Saver
 
 METHODS = {
     "full": ["method.kind=full"],
@@ -42,13 +45,23 @@ SETTINGS = (
 )  # fmt: skip
 
 
-def start(arguments: Sequence[str], said: Path) -> int:
-    """A child that trains (or goes on) and ends with 0 when it has finished; what it says goes to the file `said`."""
+LONGEST = 600
+"""Seconds after which a child that does not end is taken for one that hangs."""
+
+
+def start(arguments: Sequence[str], said: Path, deadly: tuple[str, int] | None = None) -> int:
+    """A child that trains (or goes on) and ends with 0 when it has finished; what it says goes to the file `said`.
+
+    With `deadly` it kills itself when one of its saves reaches that point for the so-manieth time.
+    """
     child = os.fork()
     if child:
         return child
     code = 1
     try:
+        signal.alarm(LONGEST)
+        if deadly is not None:
+            kill_at(*deadly)
         os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
         train(load_recipe(None, arguments), resume="auto", say=lambda text: None)
         code = 0
@@ -56,6 +69,18 @@ def start(arguments: Sequence[str], said: Path) -> int:
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def kill_at(point: str, times: int) -> None:
+    """This process kills itself when a save reaches `point` for the so-manieth time."""
+    left, real = iter(range(times - 1, -1, -1)), Saver._reached
+
+    def reached(self: Saver, at: checkpoint.Point) -> None:
+        if at == point and next(left) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(self, at)
+
+    Saver._reached = reached  # type: ignore[method-assign]
 
 
 def outcome(run: Path) -> tuple[str, str, list[dict[str, object]]]:
@@ -85,8 +110,14 @@ def killed_until_done(arguments: Sequence[str], said: Path, most: float, dice: r
         _, status = os.waitpid(child, 0)
         if status == 0:
             return kills
-        assert os.WIFSIGNALED(status), f"a resumed run failed by itself after {kills} kills:\n{said.read_text()}"
+        require_killed(status, said)
         kills += 1
+
+
+def require_killed(status: int, said: Path) -> None:
+    """Return only if a child ended by a kill, and not by an error or because it hung."""
+    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    assert killed, f"a run failed by itself (status {status}):\n{said.read_text()}"
 
 
 def main() -> int:
@@ -95,6 +126,7 @@ def main() -> int:
     words.add_argument("--kills", type=int, default=200)
     words.add_argument("--seconds", type=float, default=1200.0)
     words.add_argument("--seed", type=int, default=0)
+    words.add_argument("--points", action=argparse.BooleanOptionalAction, default=True)
     asked = words.parse_args()
     dice = random.Random(asked.seed)
     began = time.monotonic()
@@ -119,7 +151,19 @@ def main() -> int:
             if outcome(run) != expected[method]:
                 wrong += 1
                 print(f"WRONG after kills: {method} (seed {asked.seed}, run {runs})")
-    print(f"{kills} kills in {runs} runs, {runs - wrong} of {runs} came out as if nobody had killed them")
+        points = get_args(checkpoint.Point) if asked.points else ()
+        for place_of, point in enumerate(points):
+            method = list(METHODS)[place_of % len(METHODS)]
+            arguments = [*files, *METHODS[method], f"run={place / point}"]
+            _, status = os.waitpid(start(arguments, said, (point, dice.randint(1, 6))), 0)
+            require_killed(status, said)
+            finish(arguments, said)
+            if outcome(place / point) != expected[method]:
+                wrong += 1
+                print(f"WRONG after a kill at {point!r}: {method} (seed {asked.seed})")
+    print(f"{kills} kills at random in {runs} runs, and one at each of {len(points)} points of a save: "
+          f"{runs + len(points) - wrong} of {runs + len(points)} runs came out as if nobody had killed them, "
+          f"{time.monotonic() - began:.0f} s")  # fmt: skip
     return 1 if wrong or kills < asked.kills else 0
 
 
