@@ -25,6 +25,7 @@ from tunesmith.cli import (
     models,
     profile,
     recipe,
+    retain,
     selftest,
     serve,
     train,
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("retain")(retain.retain)
 app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)
 app.command("export")(export.export)

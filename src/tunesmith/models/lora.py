@@ -91,7 +91,12 @@ class LoraLinear(nn.Module):
 
 def matrix(linear: nn.Module) -> Tensor:
     """The matrix [O, I] of a linear layer, as a view."""
-    return _weight(linear).t() if isinstance(linear, Conv1D) else _weight(linear)
+    return as_matrix(linear, _weight(linear))
+
+
+def as_matrix(linear: nn.Module, values: Tensor) -> Tensor:
+    """Values in the layout of the layer's weight as a matrix [O, I]."""
+    return values.t() if isinstance(linear, Conv1D) else values
 
 
 def _weight(linear: nn.Module) -> Tensor:

@@ -16,7 +16,7 @@ from tunesmith.recipe.recipe import Recipe
 ALWAYS = ("run", "data.train", "data.validation", "data.test")
 """Settings whose text is a path."""
 
-WHERE_IT_EXISTS = ("model", "supervision.chat_template", "retention.text")
+WHERE_IT_EXISTS = ("model", "supervision.chat_template", "retention.text", "keeping.replay_text")
 """Settings whose text may be a name instead: a path when it looks like one or exists beside the recipe."""
 
 

@@ -11,7 +11,7 @@ from tunesmith.evaluation.settings import RetentionSettings
 from tunesmith.models.settings import Lora, Method
 from tunesmith.settings import Settings
 from tunesmith.tokens.settings import SupervisionSettings
-from tunesmith.training.settings import CheckpointSettings, TrainingSettings
+from tunesmith.training.settings import CheckpointSettings, KeepingSettings, TrainingSettings
 
 
 class Recipe(Settings):
@@ -32,4 +32,5 @@ class Recipe(Settings):
     method: Method = Lora()
     training: TrainingSettings = TrainingSettings()
     checkpoints: CheckpointSettings = CheckpointSettings()
+    keeping: KeepingSettings = KeepingSettings()
     retention: RetentionSettings = RetentionSettings()

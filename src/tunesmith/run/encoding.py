@@ -24,9 +24,9 @@ from tunesmith.data.files import find_files, fingerprint
 from tunesmith.data.reading import Balance, Reading, stream_examples
 from tunesmith.data.settings import DataSettings
 from tunesmith.data.split import SIDES, assign, prompt_key
-from tunesmith.errors import DataError
+from tunesmith.errors import DataError, RecipeError
 from tunesmith.models.cache import flush, home
-from tunesmith.run.examples import Books, Sets, read_sets, require_enough, shares
+from tunesmith.run.examples import Books, Rewrite, Sets, read_sets, require_enough, shares
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.store import Store, StoreWriter
 
@@ -47,6 +47,7 @@ def encoded_sets(
     context: int,
     split_turns: bool = False,
     tell: Tell = lambda done, of: None,
+    rewrite: Rewrite | None = None,
 ) -> Sets:
     """`read_sets` of small data; of large ones the same sets from the cache, made if they are not there.
 
@@ -59,7 +60,9 @@ def encoded_sets(
     sources = {"train": data.train, **shares(data)[1]}
     paths = {name: _paths(source) for name, source in sources.items()}
     if sum(path.stat().st_size for found in paths.values() for path in found) < LARGE:
-        return read_sets(data, encoder, context=context, split_turns=split_turns)
+        return read_sets(data, encoder, context=context, split_turns=split_turns, rewrite=rewrite)
+    if rewrite is not None:
+        raise RecipeError(f"keeping.rewrite: is for data that fit in memory (below {LARGE >> 20} MiB).")
     sums = {name: fingerprint(found) for name, found in paths.items()}
     parts = (
         _VERSION, encoder.fingerprint, data.model_dump_json(exclude={"minimum"}), str(encoder.max_length),

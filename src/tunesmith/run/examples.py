@@ -5,7 +5,7 @@ is trained, set aside for validation or test, or dropped with a reason; else the
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from tunesmith.tokens.store import Store
 SHARE = 0.05
 """Of the training file, for validation and for test each, where the recipe says nothing."""
 SHOWN = 10
+Rewrite = Callable[[Sequence[AnyExample]], Sequence[AnyExample]]
 CHUNK = 256
 
 
@@ -33,7 +34,8 @@ class Sets:
     Each of the `read` records is in a set or counted in `dropped`: `read` = the sizes (before passages were cut into
     windows) + Σ `dropped`. Message trees alone differ: there many records make one example, or one makes many, and
     `dropped` counts records that gave none and examples that cannot be trained. `leaks` are held-out examples that
-    stand in the training data, where validation or test came as files of their own.
+    stand in the training data, where validation or test came as files of their own. The last `replayed` of the training
+    examples are general text that was added to them.
     """
 
     train: Sequence[EncodedExample]
@@ -45,6 +47,7 @@ class Sets:
     sha256: Mapping[str, str]
     findings: Mapping[str, int]
     leaks: tuple[Finding, ...] = ()
+    replayed: int = 0
 
     @property
     def longest(self) -> int:
@@ -56,8 +59,12 @@ def _longest(part: Sequence[EncodedExample]) -> int:
     return int(part.lengths.max(initial=0)) if isinstance(part, Store) else max((len(e) for e in part), default=0)
 
 
-def read_sets(data: DataSettings, encoder: Encoder, *, context: int, split_turns: bool = False) -> Sets:
+def read_sets(
+    data: DataSettings, encoder: Encoder, *, context: int, split_turns: bool = False, rewrite: Rewrite | None = None
+) -> Sets:
     """Everything that a run needs of its data; `split_turns` splits conversations whose turns the template rewrites.
+
+    `rewrite` gives the training examples another form before they are encoded, one for one.
 
     Raises:
         DataError: something stops the run; the message lists what, where and how to go on.
@@ -69,7 +76,8 @@ def read_sets(data: DataSettings, encoder: Encoder, *, context: int, split_turns
     given = {name: books.read(f"data.{name}", file).examples for name, file in files.items()}
     leaks = [leak for examples in given.values() for leak in leaked(parts.train, examples)]
     raw = Split(parts.train, given.get("validation", parts.validation), given.get("test", parts.test))
-    train, validation = books.encode(raw.train), books.encode(raw.validation)
+    train = books.encode(rewrite(raw.train) if rewrite is not None else raw.train)
+    validation = books.encode(raw.validation)
     test = books.encode(raw.test)
     books.close()
     require_enough(data, len(train))

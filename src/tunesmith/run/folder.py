@@ -1,7 +1,7 @@
 """The run folder: one training in it, and never another one written over it.
 
     recipe.yaml     resolved, with versions and fingerprints     report.json, loss.png, console.log
-    metrics.jsonl   one line a step                              checkpoints/step-N/   best/   final/
+    metrics.jsonl   one line a step                              checkpoints/step-N/   best/   final/   kept/
 
 The decision: what identifies a run (its recipe, data, tokenizer, versions and the numerics of this code) is written
 before the first step, so that a resumed run can tell whether it still is the same one.
@@ -21,7 +21,9 @@ from tunesmith.recipe import Recipe
 NUMERICS = 2
 """Raised whenever the same recipe may give other numbers than before."""
 
-FINAL, BEST, CHECKPOINTS = "final", "best", "checkpoints"
+FINAL, BEST, KEPT, CHECKPOINTS = "final", "best", "kept", "checkpoints"
+WEIGHTS = {KEPT: "the weights mixed with the base's", BEST: "the best weights", FINAL: "the weights of the last step"}
+"""Where the weights of a run stand, the ones to use first, and what they are."""
 BASELINE, PAGE = "baseline.json", "report.html"
 RECIPE, METRICS, REPORT, LOG = "recipe.yaml", "metrics.jsonl", "report.json", "console.log"
 IDENTITY = "identity.json"
@@ -67,13 +69,13 @@ def is_started(folder: Path) -> bool:
 
 
 def weights_of(run: Path) -> tuple[Path, str]:
-    """Where the weights of a run stand, and which they are: its best, else those of its last step.
+    """Where the weights of a run stand, and which they are: mixed with the base's, else its best, else its last.
 
     Raises:
         UsageError: it has neither yet.
     """
     heal(run)
-    for name, meaning in ((BEST, "the best weights"), (FINAL, "the weights of the last step")):
+    for name, meaning in WEIGHTS.items():
         if (run / name).is_dir():
             return run / name, f"{meaning} of {run}"
     raise UsageError(f"{run}: this run has no finished weights yet. Continue it: `tunesmith train --resume {run}`.")

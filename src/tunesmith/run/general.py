@@ -48,25 +48,29 @@ def first(examples: Sequence[EncodedExample], tokens: int) -> list[EncodedExampl
     return list(examples[: int(np.searchsorted(ends, tokens)) + 1])
 
 
-def written(fingerprint: str) -> int:
-    """How many tokens of the base model's own text are kept already, at least."""
-    number = 0
+def written(fingerprint: str, *, start: int = 0) -> int:
+    """How many tokens of the base model's own text are kept already, at least, from piece `start` on."""
+    number = start
     while _place(fingerprint, number).is_dir():
         number += 1
-    return number * PIECE
+    return (number - start) * PIECE
 
 
-def from_base(model: Any, encoder: Encoder, fingerprint: str, *, tokens: int, say: Say) -> list[EncodedExample]:
+def from_base(
+    model: Any, encoder: Encoder, fingerprint: str, *, tokens: int, say: Say, start: int = 0
+) -> list[EncodedExample]:
     """What the base model writes for itself, at least `tokens` tokens; what is missing of it is made and kept.
+
+    Pieces from another `start` are another text. `model` may be None where all of it has been written.
 
     Raises:
         UsageError: the model has neither a start nor an end token to write from.
     """
-    if written(fingerprint) < tokens:
-        missing = tokens - written(fingerprint)
+    if written(fingerprint, start=start) < tokens:
+        missing = tokens - written(fingerprint, start=start)
         say(f"general text: the base model writes {missing:,} tokens of its own, once for all runs on it")
     found: list[EncodedExample] = []
-    number = 0
+    number = start
     while sum(len(example) - 1 for example in found) < tokens:
         found += _piece(model, encoder, _place(fingerprint, number), number)
         number += 1

@@ -28,8 +28,8 @@ from tunesmith.recipe.paths import data_files
 from tunesmith.run.encoding import encoded_sets
 from tunesmith.run.examples import SHOWN, Sets
 from tunesmith.run.replaying import with_replay
-from tunesmith.run.rewriting import rewriter
 from tunesmith.run.resolve import Shapes, dangers, resolve, setting
+from tunesmith.run.rewriting import rewriter
 from tunesmith.tokens.builtin import BUILT_IN, missing_control_tokens, template_text, with_control_tokens
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.tokenizer import Tokenizer

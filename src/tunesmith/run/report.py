@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from tunesmith.run.folder import METRICS, versions
 from tunesmith.run.page import pair
-from tunesmith.run.prepare import TASK, Prepared, Ready
+from tunesmith.run.prepare import KNOWN_METRICS, TASK, Prepared, Ready
 from tunesmith.training.journal import read as read_journal
 from tunesmith.training.loop import Outcome
 
@@ -41,7 +41,8 @@ def report(
             "format": sets.format,
             "read": sets.read,
             "dropped": dict(sets.dropped),
-            "train": len(sets.train),
+            "train": len(sets.train) - sets.replayed,
+            "replayed": sets.replayed,
             "validation": len(sets.validation),
             "test": len(sets.test),
             "findings": dict(sets.findings),
@@ -49,9 +50,10 @@ def report(
         "ended": outcome.ended,
         "steps": state.step,
         "best_step": state.best_step if sets.validation else None,
-        "validation_loss": {
-            "before": baseline["validation_loss"] if baseline is not None else None,
-            "best": _at_best(prepared, journal, state.best_step).get("validation_loss"),
+        "metric": prepared.recipe.training.validation.metric,
+        **{
+            name: {"before": (baseline or {}).get(name), "best": _at_best(prepared, journal, state.best_step).get(name)}
+            for name in KNOWN_METRICS
         },
         "task": {
             name: {"before": before, "best": _at_best(prepared, journal, state.best_step).get(name)}
@@ -70,6 +72,11 @@ def report(
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "versions": dict(versions()),
     }
+
+
+def changes(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Every number of the validation set by the journal's name: `{before, best}`."""
+    return {**{name: report[name] for name in KNOWN_METRICS}, **report["task"]}
 
 
 def _at_best(prepared: Prepared, journal: Sequence[Mapping[str, Any]], step: int) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ and nothing of it reaches a weight.
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ from tunesmith.training.step import Pass, measure
 TOKENS = 20_000
 """Of general text, where a run is long enough."""
 PLANNED = "retention.json"
+COMPARED = 4096
+"""Tokens of general text on which mixtures are compared, or losses held to a limit."""
 LEAST, LEAST_ALONG, PROMPTS = 512, 256, 2_000
 BOTH_MODELS, WRITING, TUNED_ALONE = 1.1, 1.6, 0.6
 """What a token costs beside a token of LoRA training: two models with their outputs, writing it, one model."""
@@ -84,18 +86,26 @@ class Watch:
     prompts: Sequence[EncodedExample]
     along: Sequence[EncodedExample]
     loss_before: float | None
+    most_lost: float | None
     _due: Callable[[int], bool]
     _how: Pass
     _seconds: float = 0.0
 
     def at(self, network: Network, step: int) -> Mapping[str, float]:
-        """The loss on general text after `step`, where it is due."""
+        """The loss on general text after `step`, where it is due; `retained` (0 or 1) where there is a limit to it."""
         if not self.along or not self._due(step):
             return {}
         began = time.perf_counter()
         loss = measure(network, self.along, self._how).loss
         self._seconds += time.perf_counter() - began
-        return {"retention_loss": loss}
+        if self.most_lost is None or self.loss_before is None:
+            return {"retention_loss": loss}
+        return {"retention_loss": loss, "retained": float(loss - self.loss_before <= self.most_lost)}
+
+    def now(self, network: Network) -> float | None:
+        """The loss on general text, as it is compared between mixtures of base and tuned."""
+        text = general.first(self.general, COMPARED) if self.general else []
+        return measure(network, text, self._how).loss if text else None
 
     def end(self, prepared: Prepared, ready: Ready) -> dict[str, JsonValue]:
         """The tuned model against its base: `general` and `prompts`, as `Retention` writes itself, and the text."""
@@ -145,7 +155,7 @@ def watch(prepared: Prepared, ready: Ready, folder: Path, say: Say) -> Watch | N
     def due(step: int) -> bool:
         return step == steps or (step // interval) % amount.every == 0
 
-    return Watch(text, prompts, along, before["loss"], due, how)
+    return Watch(text, prompts, along, before["loss"], prepared.recipe.keeping.most_lost, due, how)
 
 
 def _said(text: Sequence[EncodedExample], prompts: Sequence[EncodedExample], along: Sequence[Any], n: Sizes) -> str:
@@ -162,7 +172,12 @@ def _planned(prepared: Prepared) -> Sizes:
     computed = _tokens_of_a_step(prepared) * (recipe.training.steps or 1) * _TRAINING[recipe.method.kind]
     validations = -(-(recipe.training.steps or 1) // _interval(prepared))
     written = general.written(prepared.source.fingerprint) if recipe.retention.text == "auto" else None
-    return sizes(recipe.retention.share * computed, validations, written)
+    found = sizes(recipe.retention.share * computed, validations, written)
+    if recipe.keeping.most_lost is not None:  # a limit is looked at wherever a best checkpoint is chosen
+        found = replace(found, general=max(found.general, COMPARED), along=max(found.along, COMPARED), every=1)
+    elif recipe.keeping.interpolate != "off":
+        found = replace(found, general=max(found.general, COMPARED))
+    return found
 
 
 def _interval(prepared: Prepared) -> int:

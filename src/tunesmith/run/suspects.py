@@ -80,7 +80,8 @@ def suspects(run: Path, *, most: int = 20) -> Suspects:
     places = [Origin(origins["files"][file], line) for file, line in origins["places"]]
     losses = read_losses(run / FILE, count=len(places), seed=recipe.seed)
     last, rose = _last(losses), _rose(losses)
-    order = [int(i) for i in np.argsort(-last, kind="stable") if np.isfinite(last[i])]
+    # What a model wrote stands in no file, so nobody can mend it.
+    order = [int(i) for i in np.argsort(-last, kind="stable") if np.isfinite(last[i]) and places[i].line]
     highest, never = order[:most], [i for i in order if rose[i]][:most]
     data = recipe.data
     texts = _texts({places[i] for i in (*highest, *never)}, {"format": data.format, "fields": data.fields})

@@ -26,6 +26,7 @@ from tunesmith.recipe.writing import dump
 from tunesmith.run import ending
 from tunesmith.run import folder as places
 from tunesmith.run.continuing import changed, consequences, identity, prove_same
+from tunesmith.run.keeping import base_of, interpolated, tell
 from tunesmith.run.page import Journal, card, page
 from tunesmith.run.prepare import DTYPES, Prepared, Ready, Say, make_ready, prepare
 from tunesmith.run.quicktest import prove
@@ -37,7 +38,7 @@ from tunesmith.run.validating import Numbers, higher_is_better, validation
 from tunesmith.training import curves, durable
 from tunesmith.training.checkpoint import lock
 from tunesmith.training.journal import read as read_journal
-from tunesmith.training.loop import Hooks, Plan, fit
+from tunesmith.training.loop import Hooks, Outcome, Plan, fit
 from tunesmith.training.progress import Progress
 
 
@@ -129,6 +130,7 @@ def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> R
     numbers = validation(prepared, ready) if sets.validation else None
     baseline = _baseline(folder, numbers) if numbers is not None else None
     watcher = watch(prepared, ready, folder, talk)
+    base = base_of(prepared, ready, talk)
     talk.write_to(folder / places.LOG)
     with Progress(settings.steps, folder / places.LOG) as progress:
         if baseline is not None:
@@ -151,28 +153,37 @@ def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> R
             )
             higher = higher_is_better(settings.validation.metric)
             plan = Plan(settings.steps, recipe.seed, settings, recipe.checkpoints, higher)
-            outcome = fit(ready.probe.network, ready.applied.trainable, sets.train, plan, hooks, folder)
+            outcome = fit(ready.probe.network, ready.applied.trainable, sets.train, plan, hooks, folder, base)
         if outcome.ended == "asked":
             raise Interrupted(
                 f"stopped after step {outcome.state.step} of {settings.steps}, saved. "
                 f"Go on with: tunesmith train --resume {folder}"
             )
         _save_weights(ready, prepared, folder / places.FINAL)
-        kept = None
-        if watcher is not None:
-            if outcome.state.best_step != outcome.state.step:
-                _restore(ready.model, prepared, folder / places.BEST)
-            kept = watcher.end(prepared, ready)
+        if outcome.state.best_step not in (0, outcome.state.step):
+            _restore(ready.model, prepared, folder / places.BEST)
+        choice = None
+        if recipe.keeping.interpolate != "off" and numbers is not None and baseline is not None:
+            choice = interpolated(prepared, ready, numbers, baseline, watcher)
+            _save_weights(ready, prepared, folder / places.KEPT)
+        kept = watcher.end(prepared, ready) if watcher is not None else None
         found = report(prepared, ready, outcome, folder, baseline, time.perf_counter() - began)
         found["retention"] = kept
-        durable.write_json(folder / places.REPORT, found)
-        journal = read_journal(folder / places.METRICS)
-        curves.picture(journal, folder / "loss.png")
-        _write_pages(prepared, found, journal, folder)
+        if choice is not None and numbers is not None:
+            tell(found, choice, numbers())
+        progress.say(_written(prepared, found, outcome, folder))
         if sys.stderr.isatty():
-            progress.say(curves.drawing(journal))
-        progress.say(closing(outcome, found, folder))
+            progress.say(curves.drawing(read_journal(folder / places.METRICS)))
     return RunResult(folder, found)
+
+
+def _written(prepared: Prepared, found: dict[str, Any], outcome: Outcome, folder: Path) -> str:
+    """Everything that is told of a run that has ended is on the disk; returns what is said."""
+    durable.write_json(folder / places.REPORT, found)
+    journal = read_journal(folder / places.METRICS)
+    curves.picture(journal, folder / "loss.png")
+    _write_pages(prepared, found, journal, folder)
+    return closing(outcome, found, folder)
 
 
 class _Talk:
@@ -232,7 +243,7 @@ def _write_pages(prepared: Prepared, found: Mapping[str, Any], journal: Journal,
     """The report as a page, and as a card beside each set of weights."""
     durable.write_text(folder / places.PAGE, page(found, journal))
     text = card(found, base=prepared.source.hub_id, adapter=isinstance(prepared.recipe.method, Lora))
-    for weights in (folder / places.BEST, folder / places.FINAL):
+    for weights in (folder / name for name in places.WEIGHTS):
         if weights.is_dir():
             durable.write_text(weights / "README.md", text)
 

@@ -20,6 +20,8 @@ from tunesmith.errors import TrainingError
 from tunesmith.models.forward import Network
 from tunesmith.tokens.encoded import EncodedExample
 from tunesmith.training import checkpoint
+from tunesmith.training.anchor import Anchor
+from tunesmith.training.divergence import Toward
 from tunesmith.training.journal import Journal
 from tunesmith.training.losses import FILE as LOSSES
 from tunesmith.training.losses import ExampleLosses
@@ -72,6 +74,22 @@ class Hooks:
 
 
 @dataclass(frozen=True, slots=True)
+class Base:
+    """What of the base model a step is drawn towards: its answers, its weights, or neither."""
+
+    toward: Toward | None = None
+    anchor: Anchor | None = None
+
+    def draw(self, measured: Measured) -> dict[str, float]:
+        """Add the pull of the base's weights to every `.grad`; what the journal tells of both ways."""
+        told = {"kl": measured.kl} if self.toward is not None else {}
+        return {**told, "penalty": self.anchor.pull()} if self.anchor is not None else told
+
+
+NO_BASE = Base()
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a run ended: all its steps, early by patience, or asked to stop (and resumable).
 
@@ -90,8 +108,11 @@ def fit(
     plan: Plan,
     hooks: Hooks,
     folder: Path,
+    base: Base = NO_BASE,
 ) -> Outcome:
     """Train `trainable` on `examples` for `plan.steps` updates, going on from the newest checkpoint in `folder`.
+
+    An anchor in `base` was made while the model was its base, before a checkpoint is put into it here.
 
     Raises:
         TrainingError: a loss or gradient is not finite; the parameters are still those before the update.
@@ -106,7 +127,7 @@ def fit(
     optimizer = build(trainable, settings)
     dropout = any(isinstance(m, nn.Dropout) and m.p > 0 and m.training for m in network.model.modules())
     sharing = settings.sharing and not dropout
-    how = Pass(settings.micro_batch_tokens, sharing, settings.label_smoothing, settings.token_weighting)
+    how = Pass(settings.micro_batch_tokens, sharing, settings.label_smoothing, settings.token_weighting, base.toward)
     root = folder / "checkpoints"
     kept = ExampleLosses(folder / LOSSES, count=count, batch_size=batch_size)
     with Journal(folder / "metrics.jsonl") as journal, kept as losses, Saver(root, plan.checkpoints.keep) as saver:
@@ -121,6 +142,7 @@ def fit(
             members = [examples[i] for i in indices]
             seed = derive(plan.seed, "dropout", step) >> 16 if dropout else None
             measured = backward(network, members, how, dropout_seed=seed)
+            drawn = base.draw(measured)
             norm = gradient_norm(parameters, clip=settings.clip)
             _refuse_not_finite(step + 1, measured, norm, members)
             rate = learning_rate(settings, step, plan.steps)
@@ -129,6 +151,7 @@ def fit(
             optimizer.step()
             optimizer.zero_grad()
             entry = _entry(step, per_epoch, measured, norm=norm, rate=rate)
+            entry.update(drawn)
             entry["seconds"] = round(time.perf_counter() - began, 4)
             state = replace(state, step=step + 1)
             last = state.step == plan.steps
@@ -202,8 +225,10 @@ def _seconds(act: Callable[[], None]) -> float:
 
 
 def _chosen(state: State, found: Mapping[str, float], plan: Plan) -> State:
-    """The state after a validation: a new best, or one more that was not better."""
+    """The state after a validation: a new best, or one more that was not better, or lost more than it may."""
     value = found[plan.training.validation.metric]
+    if not found.get("retained", True):
+        return replace(state, worse=state.worse + 1)
     if state.best is not None:
         gain = value - state.best if plan.higher_is_better else state.best - value
         if not gain > plan.training.validation.min_improvement:

@@ -58,14 +58,14 @@ def cross_entropy(
             here = slice(start, min(start + tile, rows))
             inside = ((targets.row_of >= here.start) & (targets.row_of < here.stop)).nonzero()[:, 0]
             part = Targets(targets.row_of[inside] - here.start, targets.target[inside], targets.weight[inside])
-            z, slope = _logits(hidden[here], head, keep_slope=scale is not None)
+            z, slope = logits_of(hidden[here], head, keep_slope=scale is not None)
             if scale is not None:
                 part = weighted(z, part, weighting)
             loss[inside], right[inside] = _softmax_in_place(z, part, smoothing, scale)
             if gradient is not None:
                 if slope is not None:
                     z *= slope
-                _accumulate(head, hidden[here], z)
+                accumulate(head, hidden[here], z)
                 torch.mm(z.to(head.weight.dtype), head.weight.detach(), out=gradient[here])
     return Losses(loss, right, gradient)
 
@@ -90,7 +90,7 @@ def logit_losses(
     return Losses(loss.detach(), right, None)
 
 
-def _logits(hidden: Tensor, head: Head, *, keep_slope: bool) -> tuple[Tensor, Tensor | float | None]:
+def logits_of(hidden: Tensor, head: Head, *, keep_slope: bool) -> tuple[Tensor, Tensor | float | None]:
     """Logits [U, V] in fp32, and d logits / d (hidden · weightᵀ + bias) when that is not 1."""
     z = torch.mm(hidden.to(head.weight.dtype), head.weight.detach().t()).float()
     if head.bias is not None:
@@ -136,7 +136,7 @@ def _softmax_in_place(z: Tensor, targets: Targets, smoothing: float, scale: floa
     return whole[targets.row_of] - expected, at_target >= best[targets.row_of]
 
 
-def _accumulate(head: Head, hidden: Tensor, d: Tensor) -> None:
+def accumulate(head: Head, hidden: Tensor, d: Tensor) -> None:
     """Add this tile's gradient of the output matrix and bias to their `.grad`."""
     d = d.to(head.weight.dtype)
     if head.weight.requires_grad:

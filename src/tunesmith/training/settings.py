@@ -90,6 +90,35 @@ class TrainingSettings(Settings):
     """Threads of the matrix products. Default: the machine's cores."""
 
 
+class KeepingSettings(Settings):
+    """Ways to keep what the base model can while it learns; all off by default, and each goes with any other."""
+
+    replay: float = Field(default=0.0, ge=0, le=0.9)
+    """The share of training examples, and of the loss, that is general text (Robins, 1995)."""
+    replay_text: str = "auto"
+    """Where replay, and `ewc`, take it from: `auto` is what the base model writes for itself; or a file of plain text
+    or of earlier training data."""
+    kl: float = Field(default=0.0, ge=0)
+    """What a nat of KL(base ‖ tuned) at the supervised tokens costs beside a nat of loss (Li & Hoiem, 2016). The base
+    is the model with its adapter off, or a second model in memory where there is no adapter."""
+    l2_sp: float = Field(default=0.0, ge=0)
+    """Half of this times the squared distance of the weights from the base's is added to the loss (Li et al., 2018)."""
+    ewc: float = Field(default=0.0, ge=0)
+    """The same with every weight counted by the Fisher information of general text (Kirkpatrick et al., 2017): at 1, a
+    nat of KL there costs about as much as a nat of loss."""
+    most_lost: float | None = Field(default=None, ge=0)
+    """Nats per token of general text that the best checkpoint may have lost: a validation that lost more is not better
+    than one before it, so patience ends the run there."""
+    interpolate: Literal["off", "whole", "layers"] = "off"
+    """After training, go back towards the base (Wortsman et al., 2021): as far as `cost` allows on the validation set,
+    with one share for the `whole` network, or one for each third of its `layers` (Lin et al., 2023)."""
+    cost: float = Field(default=0.02, ge=0, lt=1)
+    """The share of what the metric gained that `interpolate` may give up."""
+    rewrite: bool = False
+    """Let the base model say the training answers in its own words first, and train on those that are still right
+    (Yang et al., 2024)."""
+
+
 class CheckpointSettings(Settings):
     """How often a run can be resumed from, and how much is kept."""
 

@@ -16,6 +16,7 @@ from tunesmith.batches.batch import Batch
 from tunesmith.batches.packing import micro_batches, plan
 from tunesmith.models.forward import Network
 from tunesmith.tokens.encoded import EncodedExample
+from tunesmith.training.divergence import Toward, divergence, from_logits, of_rows
 from tunesmith.training.objective import Losses, cross_entropy, logit_losses
 from tunesmith.training.settings import TokenWeighting
 from tunesmith.training.targets import Targets
@@ -25,7 +26,8 @@ from tunesmith.training.targets import Targets
 class Measured:
     """What a pass over examples gave: the weighted mean loss, sums for the journal, and the loss of each example.
 
-    `example_loss` [n] is the weighted mean of each example's own targets, in the order given.
+    `example_loss` [n] is the weighted mean of each example's own targets, in the order given. `kl` is the weighted mean
+    of KL(base ‖ tuned) at their rows, where the pass is drawn towards a base.
     """
 
     loss: float
@@ -35,6 +37,7 @@ class Measured:
     computed_tokens: int
     supervised_tokens: int
     example_loss: tuple[float, ...]
+    kl: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Pass:
     sharing: bool
     smoothing: float = 0.0
     weighting: TokenWeighting = "none"
+    toward: Toward | None = None
 
 
 def backward(network: Network, examples: Sequence[EncodedExample], how: Pass, *, dropout_seed: int | None) -> Measured:
@@ -66,12 +70,13 @@ def _run(
 ) -> Measured:
     weight = sum(e.target_weight for e in examples)
     example_loss = np.zeros(len(examples))
-    right = 0.0
+    right = kl = 0.0
     computed = supervised = 0
     for place, (members, batch) in enumerate(_batches(network, examples, how)):
         if dropout_seed is not None:
             torch.manual_seed(dropout_seed + place)
-        losses = _losses(network, batch, how, scale=1.0 / weight if train else None)
+        losses, nats = _losses(network, batch, how, scale=1.0 / weight if train else None)
+        kl += nats
         of_target = losses.loss.double().cpu().numpy() * batch.weight
         np.add.at(example_loss, np.asarray(members)[batch.example], of_target)
         right += float((losses.right.cpu().numpy() * batch.weight).sum(dtype=np.float64))
@@ -85,6 +90,7 @@ def _run(
         computed_tokens=computed,
         supervised_tokens=supervised,
         example_loss=tuple(float(v) / e.target_weight for v, e in zip(example_loss, examples, strict=True)),
+        kl=kl / weight,
     )
 
 
@@ -100,20 +106,43 @@ def _batches(network: Network, examples: Sequence[EncodedExample], how: Pass) ->
         yield members, batch
 
 
-def _losses(network: Network, batch: Batch, how: Pass, *, scale: float | None) -> Losses:
-    """The losses of one micro-batch; with `scale` the gradient reaches every `.grad`."""
+def _losses(network: Network, batch: Batch, how: Pass, *, scale: float | None) -> tuple[Losses, float]:
+    """The losses of one micro-batch, and its KL from the base; with `scale` the gradient reaches every `.grad`."""
     targets = Targets(*(network.on_device(a) for a in (batch.row_of, batch.target, batch.weight)))
+    toward = how.toward if scale is not None else None
+    base = toward.rows(network, batch) if toward is not None else None
     if network.head is None:
-        return logit_losses(
-            network.logits(batch), targets, smoothing=how.smoothing, scale=scale, weighting=how.weighting
-        )
+        return _of_logits(network.logits(batch), targets, how, base, scale)
     hidden = network.hidden_rows(batch)
     losses = cross_entropy(
         hidden.detach(), network.head, targets, smoothing=how.smoothing, scale=scale, weighting=how.weighting
     )
+    kl, gradient = 0.0, losses.gradient
+    if toward is not None and base is not None and scale is not None:
+        weight, base_head = of_rows(targets, len(hidden)), toward.head(network)
+        assert base_head is not None, "the base is of the same family"
+        kl, pull = divergence(hidden.detach(), network.head, base, base_head, weight, scale=scale * toward.weight)
+        gradient = pull if gradient is None else gradient.add_(pull)
     if scale is not None and hidden.requires_grad:
-        hidden.backward(losses.gradient)  # type: ignore[no-untyped-call]
-    return losses
+        hidden.backward(gradient)  # type: ignore[no-untyped-call]
+    return losses, kl
+
+
+def _of_logits(
+    logits: Tensor, targets: Targets, how: Pass, base: Tensor | None, scale: float | None
+) -> tuple[Losses, float]:
+    """The same where only the model itself makes its logits."""
+    leaf = logits.detach().requires_grad_(scale is not None)
+    losses = logit_losses(leaf, targets, smoothing=how.smoothing, scale=scale, weighting=how.weighting)
+    kl = 0.0
+    if scale is not None and leaf.grad is not None:
+        if base is not None and how.toward is not None:
+            weight = of_rows(targets, len(leaf))
+            nats, pull = from_logits(leaf.detach(), base)
+            kl = float((nats * weight).sum())
+            leaf.grad += pull * (weight * scale * how.toward.weight)[:, None]
+        logits.backward(leaf.grad)  # type: ignore[no-untyped-call]
+    return losses, kl
 
 
 def gradient_norm(parameters: Sequence[Tensor], *, clip: float | None) -> float:

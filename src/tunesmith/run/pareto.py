@@ -1,0 +1,136 @@
+"""The picture of a study: what each run gained against what it lost, and the point to take.
+
+The decision: a study recommends one point, by a rule that fits in a sentence, and shows all of them, so that whoever
+weighs gain and loss otherwise sees what to take instead.
+"""
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+WORTH = 0.02
+"""The share of the best gain that a recommended run may lack."""
+WIDTH, HEIGHT, MARGIN = 640, 360, 56
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The task's metric before and after, nats per token lost on general text with their interval, seconds, the run."""
+
+    before: float
+    value: float
+    lost: float
+    low: float
+    high: float
+    seconds: float
+    run: str
+
+
+def gain(point: Point, *, higher: bool) -> float:
+    """By how much the metric became better."""
+    return point.value - point.before if higher else point.before - point.value
+
+
+def front(points: Mapping[str, Point], *, higher: bool) -> list[str]:
+    """The names of the points that no other beats in both (Pareto's front), by what they lost."""
+    gains = {name: gain(point, higher=higher) for name, point in points.items()}
+
+    def beaten(name: str) -> bool:
+        return any(
+            gains[other] >= gains[name]
+            and points[other].lost <= points[name].lost
+            and (gains[other], points[other].lost) != (gains[name], points[name].lost)
+            for other in points
+        )
+
+    return sorted((name for name in points if not beaten(name)), key=lambda name: points[name].lost)
+
+
+def recommended(points: Mapping[str, Point], *, higher: bool) -> str:
+    """The point that lost least among those with nearly the best gain; of equal ones the greater gain."""
+    gains = {name: gain(point, higher=higher) for name, point in points.items()}
+    best = max(gains.values())
+    enough = [name for name in points if gains[name] >= best - WORTH * abs(best)]
+    return min(enough, key=lambda name: (points[name].lost, -gains[name]))
+
+
+def table(metric: str, points: Mapping[str, Point], name: str, *, higher: bool) -> str:
+    """The points as lines of text, the recommended one marked."""
+    on_front = front(points, higher=higher)
+    lines = [f"{'':2}{'way':<20} {metric:>20} {'gained':>9}  lost, nats a token [95 %]       seconds"]
+    for way, p in points.items():
+        mark = "→" if way == name else "·" if way in on_front else ""
+        interval = f"{p.lost:+.4f} [{p.low:+.4f}, {p.high:+.4f}]"
+        lines.append(
+            f"{mark:2}{way:<20} {p.value:>20.4f} {gain(p, higher=higher):>+9.4f}  {interval:<30} {p.seconds:>8,.0f}"
+        )
+    lines.append(f"→ recommended: {name} ({points[name].run}); · on the front: nothing gains more and loses less")
+    return "\n".join(lines)
+
+
+def page(metric: str, points: Mapping[str, Point], name: str, *, higher: bool) -> str:
+    """The picture and the table as a page that needs no other file."""
+    rows = "".join(
+        f"<tr{' class=best' if way == name else ''}><td>{html.escape(way)}</td><td>{p.value:.4f}</td>"
+        f"<td>{gain(p, higher=higher):+.4f}</td><td>{p.lost:+.4f}</td><td>{p.low:+.4f} … {p.high:+.4f}</td>"
+        f"<td>{p.seconds:,.0f}</td></tr>"
+        for way, p in points.items()
+    )
+    return _PAGE.format(
+        metric=html.escape(metric), name=html.escape(name), picture=_picture(points, name, higher=higher), rows=rows
+    )
+
+
+def _picture(points: Mapping[str, Point], name: str, *, higher: bool) -> str:
+    gains = {way: gain(point, higher=higher) for way, point in points.items()}
+    left, right = min(0.0, *(p.low for p in points.values())), max(0.0, *(p.high for p in points.values()))
+    bottom, top = min(0.0, *gains.values()), max(0.0, *gains.values())
+    wide, high = (right - left) or 1.0, (top - bottom) or 1.0
+
+    def x(lost: float) -> float:
+        return MARGIN + (WIDTH - MARGIN - 130) * (lost - left) / wide
+
+    def y(gained: float) -> float:
+        return 16 + (HEIGHT - 60) * (1 - (gained - bottom) / high)
+
+    on_front = front(points, higher=higher)
+    parts = [f'<polyline points="{" ".join(f"{x(points[w].lost):.1f},{y(gains[w]):.1f}" for w in on_front)}"/>']
+    for way, p in points.items():
+        kind = "best" if way == name else "front" if way in on_front else "other"
+        at = f"{y(gains[way]):.1f}"
+        parts.append(f'<line x1="{x(p.low):.1f}" x2="{x(p.high):.1f}" y1="{at}" y2="{at}"/>')
+        parts.append(f'<circle class="{kind}" cx="{x(p.lost):.1f}" cy="{at}" r="5"/>')
+        parts.append(f'<text x="{x(p.lost) + 9:.1f}" y="{float(at) - 6:.1f}">{html.escape(way)}</text>')
+    for value, place in ((left, x(left)), (right, x(right))):
+        parts.append(f'<text x="{place:.1f}" y="{HEIGHT - 24}" text-anchor="middle">{value:.3g}</text>')
+    for value in (bottom, top):
+        parts.append(f'<text x="{MARGIN - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+    parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 6}" text-anchor="middle">lost, nats per token →</text>')
+    label = "What each way gained against what it lost"
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Ways to keep what the model can</title><style>
+:root {{ color-scheme: light dark; --ink: #1d2330; --soft: #5b6475; --back: #fff; --card: #f5f6f8; --a: #2f6fb3;
+  --b: #c8511b }}
+@media (prefers-color-scheme: dark) {{ :root {{ --ink: #e7e9ee; --soft: #a3acbd; --back: #14171d; --card: #1e232c;
+  --a: #7db4ec; --b: #f0936a }} }}
+body {{ margin: 0 auto; max-width: 50rem; padding: 1rem; font: 16px/1.5 system-ui, sans-serif; color: var(--ink);
+  background: var(--back) }}
+h1 {{ font-size: 1.3rem }} section {{ background: var(--card); border-radius: .5rem; padding: 1rem; margin: 1rem 0;
+  overflow-x: auto }}
+svg {{ width: 100%; height: auto }} svg text {{ font-size: 12px; fill: var(--soft) }}
+svg line {{ stroke: var(--soft) }} polyline {{ fill: none; stroke: var(--a); stroke-dasharray: 4 3 }}
+circle.other {{ fill: var(--soft) }} circle.front {{ fill: var(--a) }} circle.best {{ fill: var(--b) }}
+table {{ border-collapse: collapse; width: 100% }} td, th {{ text-align: right; padding: .2rem .6rem }}
+td:first-child, th:first-child {{ text-align: left }} tr.best td {{ color: var(--b); font-weight: 600 }}
+</style></head><body><h1>Ways to keep what the model can</h1>
+<p>Recommended: <strong>{name}</strong>. It lost least of those with nearly the best gain. A dashed line joins the
+points that nothing beats in both; whiskers are 95 % intervals of what was lost.</p>
+<section>{picture}</section>
+<section><table><tr><th>way</th><th>{metric}</th><th>gained</th><th>lost</th><th>95 %</th><th>seconds</th></tr>
+{rows}</table></section>
+</body></html>
+"""
