@@ -1,30 +1,24 @@
 """Everything that can be said about a set before its tokens are known, in one pass and bounded memory.
 
-The decision: of each example only keys and signatures are kept (about 0.6 KB), so a set of any size can be inspected.
-Where signatures suggest near duplicates, the texts in question are read a second time and compared exactly.
+The decision: what is found in one example is found while it passes by, and what several of them tell together is
+counted or kept as numbers (`survey`, `repeats`), so a set of any size can be inspected.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from tunesmith.data.benchmarks import benchmark
 from tunesmith.data.checks import Finding, Findings, find
 from tunesmith.data.contamination import Benchmark
-from tunesmith.data.duplicates import content_key, prompt_text, similarity, whole_text
-from tunesmith.data.example import AnyExample, Example, Origin
-from tunesmith.data.near import BANDS, ROWS, candidates, signature
+from tunesmith.data.example import AnyExample
 from tunesmith.data.reading import Balance, Source, read_examples, stream_examples
+from tunesmith.data.repeats import Repeats
 from tunesmith.data.split import prompt_key
 from tunesmith.data.survey import Survey, count, judgement
 from tunesmith.errors import DataError
 
 Item = AnyExample | Finding
-# The estimate by 120 entries is off by 0.04 (one sigma) at a similarity of 0.8.
-SLACK = 0.12
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +32,6 @@ class Inspection:
     findings: tuple[Finding, ...]
     totals: Mapping[str, int]
     survey: Survey
-
-
-@dataclass(slots=True)
-class _Signed:
-    """Signatures of texts, the number of the example that each belongs to."""
-
-    numbers: list[int] = field(default_factory=list)
-    raw: bytearray = field(default_factory=bytearray)
-
-    def add(self, number: int, text: str) -> None:
-        self.numbers.append(number)
-        self.raw += signature(text).tobytes()
-
-    def rows(self) -> Any:
-        return np.frombuffer(self.raw, dtype=np.uint16).reshape(-1, BANDS * ROWS)
 
 
 def inspect(
@@ -75,25 +54,24 @@ def inspect(
     """
     balance, findings, counts = Balance(), Findings(), Survey()
     others = [_Other(name, read_other(other, options or {})) for name, other in (against or {}).items()]
-    repeats = _Repeats(near, prompts=bool(others))
-    for item in stream_examples(source, balance, **(options or {})):
-        if watch is not None:
-            watch(item)
-        if isinstance(item, Finding):
-            findings.add(item)
-            continue
-        for finding in (*count(item, counts, personal=personal), *repeats.look(item)):
-            findings.add(finding)
-        for other in others:
-            for finding in other.look(item):
+    held_out = [example for other in others for example in other.examples]
+    with Repeats(near=near is not None, held_out=held_out) as repeats:
+        for item in stream_examples(source, balance, **(options or {})):
+            if watch is not None:
+                watch(item)
+            if isinstance(item, Finding):
+                findings.add(item)
+                continue
+            repeats.look(item)
+            for finding in (*count(item, counts, personal=personal), *(f for o in others for f in o.look(item))):
                 findings.add(finding)
-    for finding in judgement(counts):
-        findings.add(finding)
-    if near is not None:
-        again = (
-            item for item in stream_examples(source, Balance(), **(options or {})) if not isinstance(item, Finding)
-        )
-        for finding in _near(repeats, others, again, near):
+
+        def again() -> Iterator[AnyExample]:
+            stream = stream_examples(source, Balance(), **(options or {}))
+            return (item for item in stream if not isinstance(item, Finding))
+
+        nearly = () if near is None else repeats.near(near, again)
+        for finding in (*judgement(counts), *repeats.exact(), *nearly):
             findings.add(finding)
     return Inspection(
         format="+".join(balance.formats),
@@ -121,41 +99,6 @@ def read_other(source: Source, options: Mapping[str, Any]) -> tuple[AnyExample, 
         return read_examples(source).examples
 
 
-def _short(key: bytes) -> bytes:
-    return hashlib.blake2b(key, digest_size=12).digest()
-
-
-class _Repeats:
-    """The keys and signatures of a set, to find repetition within it."""
-
-    def __init__(self, near: float | None, *, prompts: bool) -> None:
-        self._near = near
-        self._signs_prompts = prompts
-        self._content: dict[bytes, int] = {}
-        self._prompt: dict[bytes, int] = {}
-        self.origins: list[Origin] = []
-        self.whole = _Signed()
-        self.prompts = _Signed()
-
-    def look(self, example: AnyExample) -> Iterable[Finding]:
-        number = len(self.origins)
-        self.origins.append(example.origin)
-        first = self._content.setdefault(_short(content_key(example)), number)
-        if first != number:
-            yield find("duplicate", f"the same as {self.origins[first]}.", example.origin, other=self.origins[first])
-            return
-        if self._near is not None:
-            self.whole.add(number, whole_text(example))
-        if self._near is not None and self._signs_prompts:
-            self.prompts.add(number, prompt_text(example))
-        if isinstance(example, Example) and sum(m.role == "assistant" for m in example.messages) == 1:
-            asked = self._prompt.setdefault(_short(prompt_key(example)), number)
-            if asked != number:
-                earlier = self.origins[asked]
-                message = f"the prompt of {earlier} with another answer."
-                yield find("conflicting-answers", message, example.origin, other=earlier)
-
-
 class _Other:
     """A set that must not be trained."""
 
@@ -171,44 +114,3 @@ class _Other:
             yield find("leak", message, example.origin, other=held_out)
         elif (finding := self._benchmark.look(example)) is not None:
             yield finding
-
-
-def _near(repeats: _Repeats, others: list[_Other], again: Iterable[AnyExample], threshold: float) -> Iterable[Finding]:
-    pairs = [(repeats.whole.numbers[a], repeats.whole.numbers[b]) for a, b in _likely(repeats.whole.rows(), threshold)]
-    held_out = [example for other in others for example in other.examples]
-    crossing = list(_crossing(held_out, repeats, threshold)) if held_out else []
-    wanted = {number for pair in pairs for number in pair} | {number for _, number in crossing}
-    texts = {i: (whole_text(e), prompt_text(e)) for i, e in enumerate(again) if i in wanted} if wanted else {}
-    best: dict[tuple[str, int], tuple[float, Origin]] = {}
-    for earlier, later in pairs:
-        _keep(best, ("near-duplicate", later), similarity(texts[earlier][0], texts[later][0]), repeats.origins[earlier])
-    for outside, later in crossing:
-        example = held_out[outside]
-        _keep(best, ("near-leak", later), similarity(prompt_text(example), texts[later][1]), example.origin)
-    for (name, number), (alike, origin) in sorted(best.items(), key=lambda entry: entry[0]):
-        # Equal prompts have been found by their keys.
-        if threshold <= alike and not (name == "near-leak" and alike == 1):
-            message = f"nearly the same as {origin} (similarity {alike:.2f})."
-            yield find(name, message, repeats.origins[number], other=origin)
-
-
-def _keep(best: dict[Any, tuple[float, Origin]], key: tuple[str, int], alike: float, origin: Origin) -> None:
-    if alike > best.get(key, (0.0, origin))[0]:
-        best[key] = (alike, origin)
-
-
-def _likely(signed: Any, threshold: float) -> Iterable[tuple[int, int]]:
-    for earlier, later in candidates(signed):
-        if float((signed[earlier] == signed[later]).mean()) >= threshold - SLACK:
-            yield earlier, later
-
-
-def _crossing(held_out: list[AnyExample], repeats: _Repeats, threshold: float) -> Iterable[tuple[int, int]]:
-    """Pairs of a held-out example and one of the set whose prompts are likely alike."""
-    signed = _Signed()
-    for number, example in enumerate(held_out):
-        signed.add(number, prompt_text(example))
-    both = np.concatenate([signed.rows(), repeats.prompts.rows()])
-    for earlier, later in _likely(both, threshold):
-        if earlier < len(held_out) <= later:
-            yield earlier, repeats.prompts.numbers[later - len(held_out)]

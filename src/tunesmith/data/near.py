@@ -2,9 +2,10 @@
 
 The decision: MinHash (Broder 1997) over three-word runs with banding (Leskovec, Rajaraman, Ullman, chapter 3), in numpy
 and with fixed constants, so that the same texts give the same pairs on every machine. Candidates are then compared
-exactly; a pair that is reported has the similarity that is reported.
+exactly; a pair that is reported has the similarity that is reported. Signatures of a set of any size wait in a file.
 """
 
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -16,15 +17,30 @@ from tunesmith.data.duplicates import SHINGLE, similarity
 # 20 bands of 6 find a pair of similarity 0.8 with probability 0.998 and one of 0.5 with 0.27.
 BANDS, ROWS = 20, 6
 _BLOCK = 4096
+_BYTES = 2 * BANDS * ROWS
+_AT_ONCE = 2**16
 _chance = np.random.Generator(np.random.PCG64(20_240_607))
 _FACTORS = _chance.integers(0, 2**63, BANDS * ROWS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 _OFFSETS = _chance.integers(0, 2**63, BANDS * ROWS, dtype=np.uint64)
 _MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], dtype=np.uint64)
 
 
+class _Codes(dict[str, int]):
+    """The number of a word: its CRC-32, remembered for a while, because most words come again."""
+
+    def __missing__(self, word: str) -> int:
+        if len(self) >= 2**16:
+            self.clear()
+        code = self[word] = zlib.crc32(word.encode("utf-8", "surrogatepass"))
+        return code
+
+
+_code = _Codes().__getitem__
+
+
 def signature(text: str) -> NDArray[np.uint16]:
     """The MinHash signature of a text, [120]: the share of equal entries estimates the similarity of two texts."""
-    words = [zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in text.lower().split()]
+    words = list(map(_code, text.lower().split()))
     words += [0] * (SHINGLE - len(words))
     codes = np.array(words, dtype=np.uint64)
     runs = len(codes) - SHINGLE + 1
@@ -54,14 +70,75 @@ def candidates(signed: NDArray[np.uint16]) -> Iterator[tuple[int, int]]:
     """
     seen: set[tuple[int, int]] = set()
     for band in range(BANDS):
-        part = np.ascontiguousarray(signed[:, band * ROWS : (band + 1) * ROWS])
-        keys = part.view(np.dtype((np.void, part.dtype.itemsize * ROWS))).ravel()
-        _, first, group, sizes = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
-        for later in np.flatnonzero(sizes[group] > 1).tolist():
-            pair = (int(first[group[later]]), later)
-            if pair[0] != later and pair not in seen:
-                seen.add(pair)
-                yield pair
+        for pair in _paired(_keys(signed[:, band * ROWS : (band + 1) * ROWS])).tolist():
+            if tuple(pair) not in seen:
+                seen.add(tuple(pair))
+                yield pair[0], pair[1]
+
+
+def _keys(band: NDArray[np.uint16]) -> NDArray[np.uint64]:
+    """A number for the six entries of a band, the same where they are the same (and by chance once in 2 ** 64)."""
+    wide = band.astype(np.uint64)
+    low = wide[:, 0] | wide[:, 1] << np.uint64(16) | wide[:, 2] << np.uint64(32) | wide[:, 3] << np.uint64(48)
+    keys: NDArray[np.uint64] = low ^ ((wide[:, 4] | wide[:, 5] << np.uint64(16)) * _MIX[0])
+    return keys
+
+
+def _paired(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The first of each group of equal keys with each later one, [n, 2], in order of the later."""
+    _, first, group = np.unique(keys, return_index=True, return_inverse=True)
+    later = np.flatnonzero(first[group] != np.arange(len(keys)))
+    return np.stack([first[group[later]], later], axis=1)
+
+
+class Signatures:
+    """The signatures of many texts, in a temporary file: memory grows by some 40 bytes a text while they are compared.
+
+    Used in a `with`; the file is gone behind it.
+    """
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="tunesmith-")  # noqa: SIM115  it lives as long as this
+
+    def __enter__(self) -> "Signatures":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, text: str) -> None:
+        """Add the signature of a text."""
+        self._file.write(signature(text).tobytes())
+
+    def likely(self, least: float) -> Iterator[tuple[int, int, float]]:
+        """Pairs (earlier, later) that agree in a band, with the estimate of their similarity where it is `least` or
+        more, in order of the later.
+        """
+        codes = np.empty(0, dtype=np.int64)
+        for keys in self._bands():
+            pairs = _paired(keys)
+            codes = np.union1d(codes, pairs[:, 1] << 32 | pairs[:, 0])  # in order of the later
+        for start in range(0, len(codes), _AT_ONCE):
+            part = codes[start : start + _AT_ONCE]
+            earlier, later = (part & (2**32 - 1)).tolist(), (part >> 32).tolist()
+            alike = (self._rows(earlier) == self._rows(later)).mean(axis=1).tolist()
+            yield from (pair for pair in zip(earlier, later, alike, strict=True) if pair[2] >= least)
+
+    def _bands(self) -> Iterator[NDArray[np.uint64]]:
+        for band in range(BANDS):
+            self._file.seek(0)
+            blocks = []
+            while raw := self._file.read(_BYTES * _AT_ONCE):
+                block = np.frombuffer(raw, dtype=np.uint16).reshape(-1, BANDS * ROWS)
+                blocks.append(_keys(block[:, band * ROWS : (band + 1) * ROWS]))
+            yield np.concatenate(blocks) if blocks else np.empty(0, dtype=np.uint64)
+
+    def _rows(self, numbers: Iterable[int]) -> NDArray[np.uint16]:
+        raw = bytearray()
+        for number in numbers:
+            self._file.seek(number * _BYTES)
+            raw += self._file.read(_BYTES)
+        return np.frombuffer(raw, dtype=np.uint16).reshape(-1, BANDS * ROWS)
 
 
 def near_pairs(texts: Sequence[str], threshold: float = 0.8) -> list[tuple[int, int, float]]:

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tunesmith.data.example import AnyExample, Message, Passage, Tokenized
 from tunesmith.data.formats.roles import BEFORE
@@ -17,6 +18,7 @@ from tunesmith.errors import RecipeError
 # From here on, a share above zero sets at least one example aside.
 SMALL = 20
 SIDES = ("train", "validation", "test")
+WORD = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,49 +88,86 @@ def assign(
     Raises:
         RecipeError: a share is negative, or they leave nothing for training.
     """
+    width = -(-max(map(len, keys), default=1) // WORD) * WORD
+    packed = np.frombuffer(b"".join(key.ljust(width, b"\0") for key in keys), dtype=">u8").reshape(-1, width // WORD)
+    return [SIDES[side] for side in assign_packed(packed, validation=validation, test=test, strata=strata).tolist()]
+
+
+def assign_packed(
+    keys: NDArray[np.uint64], *, validation: float, test: float, strata: Sequence[Hashable] | None = None
+) -> NDArray[np.uint8]:
+    """`assign` for keys as rows of big-endian words, [n, words], as indices into `SIDES`; some 60 bytes an example.
+
+    Raises:
+        RecipeError: as `assign`.
+    """
     if min(validation, test) < 0 or validation + test >= 1:
         raise RecipeError(
             f"data.validation {validation} and data.test {test} are shares of data.train: "
             "each at least 0, together less than 1."
         )
-    groups: dict[bytes, list[int]] = {}
-    for i, key in enumerate(keys):
-        groups.setdefault(key, []).append(i)
-    layers: dict[Hashable, list[list[int]]] = {}
-    for key in sorted(groups):
-        layers.setdefault(strata[groups[key][0]] if strata else None, []).append(groups[key])
-    sizes = {name: sum(map(len, layer)) for name, layer in layers.items()}
-    sides = ["train"] * len(keys)
+    sides = np.zeros(len(keys), dtype=np.uint8)
+    if not len(keys) or validation == test == 0:
+        return sides
+    groups = _Groups(keys)
+    layers: dict[Hashable, list[int]] = {None: list(range(len(groups.sizes)))}
+    if strata:
+        layers = {}
+        for group, first in enumerate(groups.firsts.tolist()):
+            layers.setdefault(strata[first], []).append(group)
+    totals = {name: int(groups.sizes[layer].sum()) for name, layer in layers.items()}
     for side, share in (("test", test), ("validation", validation)):
-        for i in _held_out(layers, sizes, share):
-            sides[i] = side
+        for group in _held_out(layers, totals, groups.sizes, share):
+            sides[groups.members(group)] = SIDES.index(side)
     return sides
 
 
-def _held_out(layers: dict[Hashable, list[list[int]]], sizes: dict[Hashable, int], share: float) -> list[int]:
-    """Remove a share of every layer and give it; rounded so that the sum over the layers is right."""
+class _Groups:
+    """The examples of each key, the groups in order of their keys."""
+
+    def __init__(self, keys: NDArray[np.uint64]) -> None:
+        self._order = np.lexsort(keys.T[::-1])
+        ordered = keys[self._order]
+        self._starts = np.flatnonzero(np.append(True, (ordered[1:] != ordered[:-1]).any(axis=1)))
+        self.sizes = np.diff(self._starts, append=len(keys))
+        self.firsts = self._order[self._starts]
+
+    def members(self, group: int) -> NDArray[np.int64]:
+        """The places of a group's examples."""
+        start = self._starts[group]
+        found: NDArray[np.int64] = self._order[start : start + self.sizes[group]]
+        return found
+
+
+def _held_out(
+    layers: dict[Hashable, list[int]], totals: dict[Hashable, int], sizes: NDArray[np.int64], share: float
+) -> list[int]:
+    """Remove groups with a share of every layer and give them; rounded so that the sum over the layers is right."""
     taken: list[int] = []
-    passed = 0
+    examples = passed = 0
     for name in sorted(layers, key=repr):
-        passed += sizes[name]
-        taken += _take(layers[name], round(share * passed) - len(taken))
+        passed += totals[name]
+        chosen = _take(layers[name], sizes, round(share * passed) - examples)
+        examples += int(sizes[chosen].sum())
+        taken += chosen
     if share > 0 and passed >= SMALL and not taken:
-        left = [(len(group), i, layer) for layer in layers.values() for i, group in enumerate(layer)]
+        left = [(int(sizes[group]), i, layer) for layer in layers.values() for i, group in enumerate(layer)]
         if len(left) > 1:
             _, i, layer = min(left, key=lambda place: place[0])
-            taken = layer.pop(i)
+            taken = [layer.pop(i)]
     return taken
 
 
-def _take(waiting: list[list[int]], wanted: int) -> list[int]:
+def _take(waiting: list[int], sizes: NDArray[np.int64], wanted: int) -> list[int]:
     """Remove from `waiting` the first groups that together hold at most `wanted` examples, but never the last group."""
     taken: list[int] = []
-    left: list[list[int]] = []
-    for i, group in enumerate(waiting):
-        remain = len(left) + len(waiting) - i > 1
-        if remain and len(taken) + len(group) <= wanted:
-            taken += group
-        else:
-            left.append(group)
-    waiting[:] = left
+    for group in waiting:
+        size = int(sizes[group])
+        if wanted < 1 or len(waiting) - len(taken) <= 1:
+            break
+        if size <= wanted:
+            taken.append(group)
+            wanted -= size
+    gone = set(taken)
+    waiting[:] = [group for group in waiting if group not in gone]
     return taken

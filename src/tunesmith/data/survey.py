@@ -92,7 +92,7 @@ def _remains(text: str, origin: Origin) -> list[Finding]:
     findings = []
     if ("&" in text or "<" in text) and (found := _MARKUP.search(text)):
         findings.append(find("html-remains", f"the text holds {found.group()[:30]!r}.", origin))
-    if ";base64," in text or any(len(word) >= 400 and _BINARY.search(word) for word in text.split()):
+    if ";base64," in text or (max(map(len, text.split()), default=0) >= 400 and _BINARY.search(text)):
         findings.append(find("embedded-binary", "the text holds base64 data.", origin))
     return findings
 

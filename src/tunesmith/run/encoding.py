@@ -9,21 +9,24 @@ is kept, and the next one goes on from there. The numbers are those of data held
 import hashlib
 import os
 import shutil
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 from filelock import FileLock
+from numpy.typing import NDArray
 
 from tunesmith.data.checks import Finding, Findings, find
 from tunesmith.data.example import AnyExample, Origin
 from tunesmith.data.files import find_files, fingerprint
 from tunesmith.data.reading import Balance, Reading, stream_examples
 from tunesmith.data.settings import DataSettings
-from tunesmith.data.split import SIDES, assign, prompt_key
+from tunesmith.data.split import SIDES, assign_packed, prompt_key
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.models.cache import flush, home
 from tunesmith.run.examples import Books, Rewrite, Sets, read_sets, require_enough, shares
@@ -37,7 +40,10 @@ PORTION = 2048
 _VERSION = "1"
 _DONE, _STATE = "sets.json", "state.json"
 
-Tell = Callable[[int, int], object]
+_KEY = 16
+"""Bytes of a key that are kept: enough that two prompts never share them by chance."""
+
+Tell = Callable[[int, int | None], object]
 
 
 def encoded_sets(
@@ -52,7 +58,7 @@ def encoded_sets(
     """`read_sets` of small data; of large ones the same sets from the cache, made if they are not there.
 
     Of large data, held-out prompts that are trained are looked for exactly, not nearly. `tell` is given how many
-    examples of how many have been encoded.
+    examples have been read (of None), then how many of how many have been encoded.
 
     Raises:
         DataError: as `read_sets`.
@@ -86,6 +92,43 @@ def _paths(source: str | tuple[str, ...]) -> list[Path]:
     return [path for part in ([source] if isinstance(source, str) else source) for path in find_files(part)[0]]
 
 
+class _Keys:
+    """The keys of the prompts of a set and where its examples stand: 26 bytes for each."""
+
+    def __init__(self) -> None:
+        self._raw = bytearray()
+        self._lines, self._files = array("q"), array("H")
+        self._names: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def add(self, example: AnyExample) -> None:
+        self._raw += prompt_key(example)[:_KEY]
+        self._lines.append(example.origin.line)
+        self._files.append(self._names.setdefault(example.origin.file, len(self._names)))
+
+    def packed(self) -> NDArray[np.uint64]:
+        return np.frombuffer(self._raw, dtype=">u8").reshape(-1, _KEY // 8)
+
+    def key(self, number: int) -> bytes:
+        return bytes(self._raw[number * _KEY : (number + 1) * _KEY])
+
+    def origin(self, number: int) -> Origin:
+        return Origin(list(self._names)[self._files[number]], self._lines[number])
+
+
+def _leaks(trained: _Keys, sides: NDArray[np.uint8], held_out: _Keys) -> list[tuple[str, tuple[str, int]]]:
+    """The held-out examples whose prompt is trained: what is said of each, and where it stands."""
+    asked = {held_out.key(i) for i in range(len(held_out))}
+    first: dict[bytes, int] = {}
+    for i in np.flatnonzero(sides == SIDES.index("train")).tolist():
+        if (key := trained.key(i)) in asked:
+            first.setdefault(key, i)
+    found = ((first.get(held_out.key(i)), held_out.origin(i)) for i in range(len(held_out)))
+    return [(f"its prompt is trained: {trained.origin(i)}.", (o.file, o.line)) for i, o in found if i is not None]
+
+
 class _Encoding:
     """Fills a folder with the three sets of a run."""
 
@@ -98,21 +141,13 @@ class _Encoding:
     def run(self, tell: Tell) -> None:
         """Encode what has not been encoded yet, and give the folder its name."""
         share, files = shares(self._data)
-        keys, places = self._keys("train", self._data.train, kept=bool(files))
-        sides = assign(keys, validation=share["validation"], test=share["test"])
-        seen: dict[bytes, int] = {}
-        for i, key in enumerate(keys if files else ()):
-            if sides[i] == "train":
-                seen.setdefault(key, i)
+        trained = self._keys("train", self._data.train, tell)
+        sides = assign_packed(trained.packed(), validation=share["validation"], test=share["test"])
         leaks: list[tuple[str, tuple[str, int]]] = []
         for name, source in files.items():
-            held_out, origins = self._keys(name, source, kept=True)
-            sides += [name] * len(held_out)
-            leaks += [
-                (f"its prompt is trained: {places[seen[key]]}.", (origin.file, origin.line))
-                for key, origin in zip(held_out, origins, strict=True)
-                if key in seen
-            ]
+            held_out = self._keys(name, source, tell)
+            leaks += _leaks(trained, sides, held_out)
+            sides = np.append(sides, np.full(len(held_out), SIDES.index(name), dtype=np.uint8))
         try:
             self._encode([self._data.train, *files.values()], sides, tell)
             self._books.close()
@@ -128,31 +163,29 @@ class _Encoding:
         flush(self._partial)
         os.replace(self._partial, self._folder)
 
-    def _keys(self, name: str, source: str | tuple[str, ...], *, kept: bool) -> tuple[list[bytes], list[Origin]]:
-        """The keys of a set's prompts and, if they are to be `kept`, where its examples stand; findings are counted."""
-        balance, findings = Balance(), Findings()
-        keys: list[bytes] = []
-        places: list[Origin] = []
+    def _keys(self, name: str, source: str | tuple[str, ...], tell: Tell) -> "_Keys":
+        """The keys of a set's prompts and where its examples stand; findings are counted."""
+        balance, findings, keys = Balance(), Findings(), _Keys()
         for item in self._stream(source, balance):
             if isinstance(item, Finding):
                 findings.add(item)
             else:
-                keys.append(prompt_key(item)[:16])
-                if kept:
-                    places.append(item.origin)
+                keys.add(item)
+                if len(keys) % PORTION == 0:
+                    tell(len(keys), None)
         read = Reading(
             (), tuple(findings.kept), "+".join(balance.formats), balance.read, dict(balance.dropped), self._sums[name],
             dict(findings.totals),
         )  # fmt: skip
         self._books.enter(f"data.{name}", read)
         self._formats = self._formats or read.format
-        return keys, places
+        return keys
 
     def _stream(self, source: str | tuple[str, ...], balance: Balance) -> Iterator[AnyExample | Finding]:
         d = self._data
         return stream_examples(source, balance, format=d.format, fields=d.fields, system=d.system)
 
-    def _encode(self, sources: Sequence[str | tuple[str, ...]], sides: Sequence[str], tell: Tell) -> None:
+    def _encode(self, sources: Sequence[str | tuple[str, ...]], sides: NDArray[np.uint8], tell: Tell) -> None:
         state = self._state()
         if state is not None:
             self._books.restore(state["books"])
@@ -164,8 +197,10 @@ class _Encoding:
             for side, writer in writers.items():
                 writer.cut(None if state is None else state["stores"][side])
             while portion := list(islice(examples, PORTION)):
-                for side, writer in writers.items():
-                    writer.add(self._books.encode([e for i, e in enumerate(portion, start=at) if sides[i] == side]))
+                side_of = sides[at : at + len(portion)].tolist()
+                for number, writer in enumerate(writers.values()):
+                    wanted = [e for e, side in zip(portion, side_of, strict=True) if side == number]
+                    writer.add(self._books.encode(wanted))
                 at += len(portion)
                 self._remember(at, writers)
                 tell(at, len(sides))

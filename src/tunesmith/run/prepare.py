@@ -36,6 +36,8 @@ from tunesmith.tokens.tokenizer import Tokenizer
 
 Say = Callable[[str], object]
 KNOWN_METRICS = ("validation_loss", "validation_accuracy")
+READ_TOLD = 100_000
+"""Examples between two words on the reading of large data."""
 TASK = "task_"
 """What the journal puts before the name of a metric of `evaluate`, because training has numbers of the same names."""
 END_TOKENS = {"chatml": "<|im_end|>", "gemma": "<end_of_turn>"}
@@ -207,15 +209,15 @@ def _with_control_tokens(source: Source, choice: str | None, say: Say) -> Source
     return with_tokens(source, files, like={added[text]: start for text in missing})
 
 
-def _telling(say: Say) -> Callable[[int, int], object]:
-    """Tells of an encoding that takes long at every tenth of it."""
-    told = 0
+def _telling(say: Say) -> Callable[[int, int | None], object]:
+    """Tells of large data: how many examples have been read, then every tenth of their encoding."""
+    told = {False: 0, True: 0}
 
-    def tell(done: int, of: int) -> None:
-        nonlocal told
-        if done * 10 // of > told:
-            told = done * 10 // of
-            say(f"  encoded {done:,} of {of:,} examples")
+    def tell(done: int, of: int | None) -> None:
+        reached = done // READ_TOLD if of is None else done * 10 // of
+        if reached > told[of is None]:
+            told[of is None] = reached
+            say(f"  read {done:,} examples" if of is None else f"  encoded {done:,} of {of:,} examples")
 
     return tell
 

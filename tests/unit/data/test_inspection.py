@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from tunesmith.data import repeats
 from tunesmith.data.checks import Finding
 from tunesmith.data.duplicates import repeated
 from tunesmith.data.example import Example
@@ -70,3 +73,13 @@ def test_held_out_data_are_read_as_told_or_else_as_recognised(tmp_path: Path) ->
 def test_without_near_only_exact_repetition_is_looked_for(tmp_path: Path) -> None:
     found = inspect(_file(tmp_path / "a.jsonl", ROWS), near=None, personal=False)
     assert set(found.totals) == {"duplicate", "conflicting-answers", "empty-answer"}
+
+
+def test_signatures_decide_where_too_many_examples_are_nearly_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"prompt": f"{LONG} {LONG} {i}", "completion": str(i)} for i in range(30)]
+    file = _file(tmp_path / "a.jsonl", rows)
+    assert inspect(file).totals["near-duplicate"] == 29
+    monkeypatch.setattr(repeats, "EXACTLY", 5)
+    assert inspect(file).totals["near-duplicate"] == 29
