@@ -85,6 +85,7 @@ class PrefixForest:
             ids=np.concatenate(self._ids).astype(np.int64),
             position=position.astype(np.int64),
             subtree_end=np.concatenate(ends).astype(np.int64),
+            path=np.concatenate(places).astype(np.int64),
             segments=tuple(self._segments()),
             rows=distinct.astype(np.int64),
             row_of=row_of.astype(np.int64),

@@ -26,6 +26,8 @@ class Frozen(Settings):
     """Whether the embeddings (and an output matrix tied to them) stay frozen."""
     names: tuple[str, ...] = ()
     """Further parameters to freeze, as patterns of their names (`model.layers.*.mlp.*`)."""
+    store: bool = True
+    """Compute what the frozen layers make of each example once, where it fits in a quarter of the memory."""
 
 
 class Lora(Settings):

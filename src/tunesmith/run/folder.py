@@ -18,7 +18,7 @@ from tunesmith import disk
 from tunesmith.errors import UsageError
 from tunesmith.recipe import Recipe
 
-NUMERICS = 2
+NUMERICS = 3
 """Raised whenever the same recipe may give other numbers than before."""
 
 FINAL, BEST, KEPT, CHECKPOINTS = "final", "best", "kept", "checkpoints"

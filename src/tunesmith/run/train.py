@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,17 @@ from tunesmith.recipe import Loaded, load_recipe
 from tunesmith.recipe.writing import dump
 from tunesmith.run import ending
 from tunesmith.run import folder as places
-from tunesmith.run.continuing import changed, consequences, identity, prove_same
+from tunesmith.run.continuing import (
+    CHANGEABLE,
+    asked_for,
+    changed,
+    consequences,
+    identity,
+    prove_asked_the_same,
+    prove_same,
+    record,
+)
+from tunesmith.run.frozen import stored_states
 from tunesmith.run.keeping import base_of, interpolated, tell
 from tunesmith.run.page import Journal, card, page
 from tunesmith.run.prepare import DTYPES, Prepared, Ready, Say, make_ready, prepare
@@ -50,10 +60,17 @@ class RunResult:
     report: Mapping[str, Any]
 
 
-def train(loaded: Loaded, *, resume: Literal["never", "auto"] = "never", say: Say | None = None) -> RunResult:
+def train(
+    loaded: Loaded,
+    *,
+    resume: Literal["never", "auto"] = "never",
+    accept: Sequence[str] = (),
+    say: Say | None = None,
+) -> RunResult:
     """Train as the recipe says. `resume="auto"` goes on with the run folder when one is there, else starts.
 
     Raises:
+        CheckpointError: the run that is there is not the one that is asked for; `accept` names what may differ.
         TunesmithError: something the user can mend; see the tree in `errors`.
         Interrupted: somebody asked to stop; the run can be resumed.
     """
@@ -62,7 +79,8 @@ def train(loaded: Loaded, *, resume: Literal["never", "auto"] = "never", say: Sa
         if recipe.run is None:
             raise UsageError("--resume auto needs a run folder that is the same every time. Name one: run=runs/NAME")
         if places.is_started(Path(recipe.run)):
-            return _go_on(Path(recipe.run), (), (), say)
+            prove_asked_the_same(Path(recipe.run), loaded, accept)
+            return _go_on(Path(recipe.run), accept, (), say)
     folder = places.new_folder(recipe)
     talk = _Talk(say)
     prepared = prepare(loaded, talk)
@@ -70,7 +88,7 @@ def train(loaded: Loaded, *, resume: Literal["never", "auto"] = "never", say: Sa
     prove(prepared, ready, talk)
     with lock(folder):
         places.require_new(folder)  # another process may have trained here while this one prepared
-        durable.write_json(folder / places.IDENTITY, dict(identity(prepared)))
+        durable.write_json(folder / places.IDENTITY, record(prepared, asked_for(loaded)))
         durable.write_text(folder / places.RECIPE, _recipe_text(prepared, folder))
         return _train(prepared, ready, folder, talk)
 
@@ -99,11 +117,13 @@ def _go_on(folder: Path, accept: Sequence[str], longer: Sequence[str], say: Say 
         if ended is not None:
             talk(ended)
         prepared = prepare(changed(before, folder, longer), talk)
-        prove_same(folder, prepared, frozenset(accept))
+        now = prove_same(folder, prepared, {*accept, *(CHANGEABLE if longer else ())})
         if longer:
             for sentence in consequences(before.recipe.training, prepared.recipe.training):
                 talk(sentence)
             durable.write_text(folder / places.RECIPE, _recipe_text(prepared, folder))
+        if longer or accept:
+            durable.write_json(folder / places.IDENTITY, now)
         ready = make_ready(prepared, talk)
         prove(prepared, ready, talk)
         return _train(prepared, ready, folder, talk)
@@ -130,7 +150,7 @@ def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> R
     numbers = validation(prepared, ready) if sets.validation else None
     baseline = _baseline(folder, numbers) if numbers is not None else None
     watcher = watch(prepared, ready, folder, talk)
-    base = base_of(prepared, ready, talk)
+    base = replace(base_of(prepared, ready, talk), stored=stored_states(prepared, ready, talk))
     talk.write_to(folder / places.LOG)
     with Progress(settings.steps, folder / places.LOG) as progress:
         if baseline is not None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tunesmith.batches.order import derive, examples_of_step, steps_per_epoch
 from tunesmith.errors import TrainingError
 from tunesmith.models.forward import Network
+from tunesmith.models.lower import StoredStates
 from tunesmith.tokens.encoded import EncodedExample
 from tunesmith.training import checkpoint
 from tunesmith.training.anchor import Anchor
@@ -75,10 +76,18 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What of the base model a step is drawn towards: its answers, its weights, or neither."""
+    """What of the base model a step uses: answers and weights that it is drawn towards, and states of frozen layers."""
 
     toward: Toward | None = None
     anchor: Anchor | None = None
+    stored: StoredStates | None = None
+
+    def enter(self, how: Pass, indices: Sequence[int]) -> Pass:
+        """How the examples `indices` pass: from the stored states on, where there are some."""
+        stored = self.stored
+        if stored is None:
+            return how
+        return replace(how, hidden=lambda batch, members: stored.hidden_rows(batch, [indices[i] for i in members]))
 
     def draw(self, measured: Measured) -> dict[str, float]:
         """Add the pull of the base's weights to every `.grad`; what the journal tells of both ways."""
@@ -141,7 +150,7 @@ def fit(
             indices = examples_of_step(step, count=count, batch_size=batch_size, seed=plan.seed)
             members = [examples[i] for i in indices]
             seed = derive(plan.seed, "dropout", step) >> 16 if dropout else None
-            measured = backward(network, members, how, dropout_seed=seed)
+            measured = backward(network, members, base.enter(how, indices), dropout_seed=seed)
             drawn = base.draw(measured)
             norm = gradient_norm(parameters, clip=settings.clip)
             _refuse_not_finite(step + 1, measured, norm, members)

@@ -5,7 +5,7 @@ That weight is known before the first forward, so micro-batches need no averagin
 follows the memory, changes nothing beyond rounding.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +49,8 @@ class Pass:
     smoothing: float = 0.0
     weighting: TokenWeighting = "none"
     toward: Toward | None = None
+    hidden: Callable[[Batch, Sequence[int]], Tensor] | None = None
+    """Where the hidden rows [U, D] of a batch built from `examples[i] for i in members` come from; else the network."""
 
 
 def backward(network: Network, examples: Sequence[EncodedExample], how: Pass, *, dropout_seed: int | None) -> Measured:
@@ -75,7 +77,7 @@ def _run(
     for place, (members, batch) in enumerate(_batches(network, examples, how)):
         if dropout_seed is not None:
             torch.manual_seed(dropout_seed + place)
-        losses, nats = _losses(network, batch, how, scale=1.0 / weight if train else None)
+        losses, nats = _losses(network, batch, members, how, scale=1.0 / weight if train else None)
         kl += nats
         of_target = losses.loss.double().cpu().numpy() * batch.weight
         np.add.at(example_loss, np.asarray(members)[batch.example], of_target)
@@ -106,14 +108,16 @@ def _batches(network: Network, examples: Sequence[EncodedExample], how: Pass) ->
         yield members, batch
 
 
-def _losses(network: Network, batch: Batch, how: Pass, *, scale: float | None) -> tuple[Losses, float]:
+def _losses(
+    network: Network, batch: Batch, members: list[int], how: Pass, *, scale: float | None
+) -> tuple[Losses, float]:
     """The losses of one micro-batch, and its KL from the base; with `scale` the gradient reaches every `.grad`."""
     targets = Targets(*(network.on_device(a) for a in (batch.row_of, batch.target, batch.weight)))
     toward = how.toward if scale is not None else None
     base = toward.rows(network, batch) if toward is not None else None
     if network.head is None:
         return _of_logits(network.logits(batch), targets, how, base, scale)
-    hidden = network.hidden_rows(batch)
+    hidden = network.hidden_rows(batch) if how.hidden is None else how.hidden(batch, members)
     losses = cross_entropy(
         hidden.detach(), network.head, targets, smoothing=how.smoothing, scale=scale, weighting=how.weighting
     )
