@@ -45,6 +45,8 @@ SETTINGS = (
 )  # fmt: skip
 
 
+SHORTEST = 0.6
+"""The share of a whole run's time within which each kill falls, so that few runs end before theirs."""
 LONGEST = 600
 """Seconds after which a child that does not end is taken for one that hangs."""
 
@@ -145,7 +147,7 @@ def main() -> int:
             method = list(METHODS)[runs % len(METHODS)]
             run = place / f"run {runs}"
             arguments = [*files, *METHODS[method], f"run={run}"]
-            kills += killed_until_done(arguments, said, took[method], dice, min(12, asked.kills - kills))
+            kills += killed_until_done(arguments, said, SHORTEST * took[method], dice, min(12, asked.kills - kills))
             runs += 1
             print(f"{kills} kills in {runs} runs", file=sys.stderr, flush=True)
             if outcome(run) != expected[method]:
