@@ -1,7 +1,7 @@
 """`tunesmith train`: from a recipe or a data file to a run folder, or on from where a run stopped."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -39,4 +39,5 @@ def train(
     from tunesmith.recipe import load_recipe
     from tunesmith.run.train import train as train_run
 
-    print(train_run(load_recipe(source, overrides or ()), resume="auto" if resume else "never").folder)
+    again: Literal["auto", "never"] = "auto" if resume else "never"
+    print(train_run(load_recipe(source, overrides or ()), resume=again, accept=accept or ()).folder)

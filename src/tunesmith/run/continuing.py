@@ -1,20 +1,29 @@
 """What makes a continued run the same run, and which of its settings may change all the same.
 
-The decision: what the numbers depend on (data, model, tokenizer, template, versions, numerics) is written when a run
-begins and compared when it goes on; a difference is refused by name, and accepted by name.
+The decision: what the numbers depend on (data, model, tokenizer, template, versions, processor, numerics and every
+setting) is written when a run begins and compared when it goes on; a difference is refused by name, and accepted by
+name. Where a file lies is none of them: its content is.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import JsonValue
 
 from tunesmith.errors import CheckpointError, UsageError
 from tunesmith.recipe import Loaded, load_recipe
+from tunesmith.recipe.loading import leaves
+from tunesmith.recipe.paths import ALWAYS, WHERE_IT_EXISTS
 from tunesmith.run.folder import IDENTITY, RECIPE, differences, versions
 from tunesmith.run.prepare import Prepared
 from tunesmith.training.schedule import learning_rate
 from tunesmith.training.settings import TrainingSettings
 
+_SETTINGS, _ASKED = "settings", "asked"
 CHANGEABLE = ("training.epochs", "training.steps", "training.micro_batch_tokens")
 """The settings that a continued run may have otherwise; the first two may only grow."""
 
@@ -22,17 +31,74 @@ CHANGEABLE = ("training.epochs", "training.steps", "training.micro_batch_tokens"
 def identity(prepared: Prepared) -> dict[str, str]:
     """What must be the same for a resumed run to give the same numbers."""
     model = {"model": prepared.source.fingerprint, "tokenizer and template": prepared.encoder.fingerprint}
-    return {**prepared.sets.sha256, **model, **versions()}
+    cuda = torch.cuda.is_available()
+    processor = torch.cuda.get_device_name() if cuda else torch.backends.cpu.get_cpu_capability()
+    return {**prepared.sets.sha256, **model, **versions(), "processor": processor}
 
 
-def prove_same(folder: Path, prepared: Prepared, accept: frozenset[str]) -> None:
-    """Return only if the run in `folder` still is the one that began there, apart from what is accepted by name.
+def record(prepared: Prepared, asked: Mapping[str, str]) -> dict[str, JsonValue]:
+    """What is written when a run begins: its identity, its settings, and which of them were `asked` for."""
+    return {**identity(prepared), _SETTINGS: dict(_settings(prepared.loaded)), _ASKED: dict(asked)}
+
+
+def asked_for(loaded: Loaded) -> dict[str, str]:
+    """The settings that somebody wrote, as text by name; paths in full."""
+    written = ((n, v) for n, v in leaves(loaded.recipe) if loaded.origins[n].source in ("recipe", "command line"))
+    return {name: _text(_in_full(value) if name in ALWAYS else value) for name, value in written if name != "name"}
+
+
+def _settings(loaded: Loaded) -> Iterator[tuple[str, str]]:
+    """Every setting that a number may depend on, as text by name."""
+    for name, value in leaves(loaded.recipe):
+        if name not in (*ALWAYS, *WHERE_IT_EXISTS, "name"):
+            yield name, _text(value)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _in_full(value: Any) -> Any:
+    return os.path.abspath(value) if isinstance(value, str) else [os.path.abspath(part) for part in value or ()]
+
+
+def prove_asked_the_same(folder: Path, loaded: Loaded, accept: Iterable[str]) -> None:
+    """Return only if `loaded` asks for what the run in `folder` was begun with, or what differs is accepted by name.
+
+    Raises:
+        CheckpointError: lists what is asked otherwise.
+    """
+    then = _begun(folder).get(_ASKED)
+    if then is not None:
+        _refuse(folder, differences(then, asked_for(loaded), frozenset(accept)))
+
+
+def prove_same(folder: Path, prepared: Prepared, accept: Iterable[str]) -> dict[str, JsonValue]:
+    """Return (the record to go on with) only if the run in `folder` still is the one that began there.
+
+    What is accepted by name may differ.
 
     Raises:
         CheckpointError: lists what changed.
     """
-    then = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
-    found = differences(then, identity(prepared), accept)
+    then = _begun(folder)
+    asked, settings = then.pop(_ASKED, {}), then.pop(_SETTINGS, None)
+    now = dict(_settings(prepared.loaded))
+    named = frozenset(accept)
+    changed_settings = differences(settings, now, named) if settings is not None else []
+    _refuse(folder, [*differences(then, identity(prepared), named), *changed_settings])
+    return record(prepared, asked)
+
+
+def _begun(folder: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((folder / IDENTITY).read_bytes())
+        return found
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder / IDENTITY}: cannot be read ({error}). Restore it, or start anew.") from error
+
+
+def _refuse(folder: Path, found: Sequence[str]) -> None:
     if found:
         lines = "".join(f"\n  {line}" for line in found)
         names = " ".join(f"--accept '{line.partition(':')[0]}'" for line in found)

@@ -110,7 +110,7 @@ class Saver:
         self._tell()
 
     def _reached(self, point: checkpoint.Point) -> None:
-        if self._stopped.is_set():
+        if self._stopped.is_set() and not self._streamed.is_set():
             raise InterruptedError  # to `save` a disk that refuses: what is half written goes, what was there stays
         if point == "state written":
             self._streamed.set()
