@@ -3,7 +3,7 @@
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -11,38 +11,104 @@ from tunesmith.errors import UsageError
 
 if TYPE_CHECKING:
     from tunesmith.jobs.keys import Keys
+    from tunesmith.web.service import Wanted
 
+app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 keys = typer.Typer(help="Make, list and revoke keys of the server.", no_args_is_help=True, rich_markup_mode=None)
+HOME = Path("tunesmith-home")
 Home = Annotated[Path, typer.Option(metavar="DIR", help="Where the server keeps everything.")]
 Database = Annotated[str | None, typer.Option(metavar="URL", help="postgresql://…; embedded SQLite without.")]
-HOME = Path("tunesmith-home")
+Shared = Annotated[
+    str | None, typer.Option(metavar="URL", help="Where several machines share files and models: a folder, s3://…")
+]
+Host = Annotated[str, typer.Option(help="The address to listen on.")]
+Port = Annotated[int, typer.Option(help="The port to listen on.")]
+Workers = Annotated[int, typer.Option(min=0, help="Jobs that train at once; 0 serves only.")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME[=MODEL]", help="A model to offer, under the name that clients use; again for more."),
+]
+Hosts = Annotated[list[str] | None, typer.Option(metavar="NAME", help="A further host name that clients may use.")]
+Python = Annotated[bool, typer.Option("--python-graders", help="Run graders that clients send as Python, confined.")]
 
 
+@app.callback()
 def serve(
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
+    context: typer.Context,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
     home: Home = HOME,
     database: Database = None,
-    workers: Annotated[int, typer.Option(min=0, help="Jobs that train at once; 0 serves only.")] = 1,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME[=MODEL]", help="A model to offer, under the name that clients use; again for more."),
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A further host name that clients may use.")
-    ] = None,
+    workers: Workers = 1,
+    model: Models = None,
+    allow_host: Hosts = None,
+    python_graders: Python = False,
 ) -> None:
     """Serve the OpenAI fine-tuning API: files, jobs, events, checkpoints, models and chat.
 
     Point a client at http://HOST:PORT/v1 with the key that the first start shows.
     """
-    from tunesmith.web.server import serve as run
-    from tunesmith.web.service import Wanted
+    if context.invoked_subcommand is None:
+        given = _Given(home, database, None, model, python_graders)
+        _serve(host, port, allow_host, workers, given)
 
-    bases = dict(_named(text) for text in model or ["smollm2-135m-instruct"])
-    hosts = ("127.0.0.1", "localhost", "[::1]", host.lower(), *(name.lower() for name in allow_host or ()))
-    wanted = Wanted(home, bases, database, hosts, workers)
-    run(wanted, host, port, lambda text: print(text, file=sys.stderr, flush=True))
+
+@app.command()
+def api(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    home: Home = HOME,
+    database: Database = None,
+    shared: Shared = None,
+    model: Models = None,
+    allow_host: Hosts = None,
+    python_graders: Python = False,
+) -> None:
+    """Serve the API alone; `tunesmith serve worker` carries the jobs out, on this machine or on others."""
+    _serve(host, port, allow_host, 0, _Given(home, database, shared, model, python_graders))
+
+
+@app.command()
+def worker(
+    home: Home = HOME,
+    database: Database = None,
+    shared: Shared = None,
+    workers: Annotated[int, typer.Option(min=1, help="Jobs that train at once.")] = 1,
+    model: Models = None,
+) -> None:
+    """Carry out the jobs of a service whose API runs elsewhere."""
+    from tunesmith.web.server import work
+
+    work(_Given(home, database, shared, model).wanted((), workers), _say)
+
+
+class _Given(NamedTuple):
+    """What all three commands are told."""
+
+    home: Path
+    database: str | None
+    shared: str | None
+    models: list[str] | None
+    python_graders: bool = False
+
+    def wanted(self, hosts: tuple[str, ...], workers: int) -> "Wanted":
+        from tunesmith.web.service import Wanted
+
+        bases = dict(_named(text) for text in self.models or ["smollm2-135m-instruct"])
+        return Wanted(
+            self.home, bases, self.database, hosts, workers, python_graders=self.python_graders, shared=self.shared
+        )
+
+
+def _serve(host: str, port: int, allowed: list[str] | None, workers: int, given: _Given) -> None:
+    from tunesmith.web.server import serve as run
+
+    hosts = ("127.0.0.1", "localhost", "[::1]", host.lower(), *(name.lower() for name in allowed or ()))
+    run(given.wanted(hosts, workers), host, port, _say)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 @keys.command("create")
@@ -51,13 +117,14 @@ def create(
     scope: Annotated[str, typer.Option(help="admin, jobs or inference.")] = "jobs",
     per_minute: Annotated[int, typer.Option(min=1, help="Most requests a minute.")] = 600,
     most_jobs: Annotated[int, typer.Option(min=0, help="Most unfinished jobs at once.")] = 1000,
+    project: Annotated[str | None, typer.Option(help="The project whose models it may use; all without.")] = None,
     home: Home = HOME,
     database: Database = None,
 ) -> None:
     """Make a key; it is printed now and never again."""
     from tunesmith.jobs.keys import Limits
 
-    print(_keys(home, database).create(name, scope, Limits(per_minute, most_jobs))[1])
+    print(_keys(home, database).create(name, scope, Limits(per_minute, most_jobs, project))[1])
 
 
 @keys.command("list")

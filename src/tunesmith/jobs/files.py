@@ -50,6 +50,7 @@ class Files:
         if not size:
             self._home.file(id).unlink()
             raise RequestError("The file is empty.", param="file", code="empty_file")
+        self._home.share(self._home.file(id))
         with self._store.write() as session:
             return insert(session, id, size, described, self._store.now)
 
@@ -64,7 +65,7 @@ class Files:
 
     def content(self, id: str) -> Path:
         """Where the bytes of a file stand."""
-        return self._home.file(self.get(id).id)
+        return self._home.fetched(self._home.file(self.get(id).id))
 
     def page(self, asked: Page, purpose: str | None) -> tuple[list[File], bool]:
         """A page of the files, and whether there are more."""
@@ -78,7 +79,7 @@ class Files:
         """The file is gone; a job that was created with it keeps its own copy."""
         with self._store.write() as session:
             session.delete(find(session, id, self._store.now))
-        self._home.file(id).unlink(missing_ok=True)
+        self._home.remove(self._home.file(id))
 
     def expire(self) -> int:
         """Remove the files whose time is over; returns how many."""
@@ -87,7 +88,7 @@ class Files:
             ids = list(session.scalars(over))
             session.execute(delete(File).where(File.id.in_(ids)))
         for id in ids:
-            self._home.file(id).unlink(missing_ok=True)
+            self._home.remove(self._home.file(id))
         return len(ids)
 
 

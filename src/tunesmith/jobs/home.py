@@ -11,6 +11,7 @@ after that; so what the database names is there, and what a crash leaves half wr
 import fcntl
 import hashlib
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,15 +20,17 @@ from typing import BinaryIO
 
 from tunesmith import disk
 from tunesmith.errors import RequestError, UsageError
+from tunesmith.jobs.shared import Shared
 
 CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """A folder of the service."""
+    """A folder of the service; `shared` is where machines that serve together meet."""
 
     root: Path
+    shared: Shared | None = None
 
     def file(self, id: str) -> Path:
         """Where the bytes of a file stand."""
@@ -40,6 +43,26 @@ class Home:
     def job(self, id: str) -> Path:
         """The folder of a job."""
         return self.root / "jobs" / id
+
+    def share(self, path: Path) -> Path:
+        """The path, whose bytes other machines can now fetch."""
+        if self.shared is not None:
+            self.shared.put(path)
+        return path
+
+    def fetched(self, path: Path) -> Path:
+        """The path, its bytes brought here if they were stored by another machine."""
+        if self.shared is not None:
+            self.shared.fetch(path)
+        return path
+
+    def remove(self, path: Path) -> None:
+        """A file or folder is gone, here and where it is shared."""
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        path.unlink(missing_ok=True)
+        if self.shared is not None:
+            self.shared.remove(path)
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -29,10 +29,11 @@ _REMEMBERED = 4096
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a key may use: requests a minute, and unfinished jobs at once."""
+    """What a key may use: requests a minute, unfinished jobs at once, and the models of one project (None: all)."""
 
     per_minute: int = 600
     most_jobs: int = 1000
+    project: str | None = None
 
 
 class Keys:
@@ -55,7 +56,7 @@ class Keys:
         id, secret, salt = new_id("key", 12), random_text(40), secrets.token_bytes(16)
         key = Key(
             id=id, created_at=self._store.now, name=name, scope=scope, salt=salt.hex(), hash=_hash(secret, salt),
-            per_minute=limits.per_minute, most_jobs=limits.most_jobs,
+            per_minute=limits.per_minute, most_jobs=limits.most_jobs, project=limits.project,
         )  # fmt: skip
         with self._store.write() as session:
             session.add(key)

@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from tunesmith.errors import RequestError
-from tunesmith.jobs import webhooks
+from tunesmith.jobs import mirror, webhooks
 from tunesmith.jobs.files import find as find_file
 from tunesmith.jobs.home import Home
 from tunesmith.jobs.names import new_id
@@ -23,7 +23,7 @@ from tunesmith.jobs.pages import Page, page
 from tunesmith.jobs.recipe import settings
 from tunesmith.jobs.request import JobRequest
 from tunesmith.jobs.store import Store
-from tunesmith.jobs.tables import Checkpoint, Event, Job, Model
+from tunesmith.jobs.tables import Checkpoint, Event, Job, Key, Model
 
 FINAL = ("succeeded", "failed", "cancelled")
 ACTIVE = ("validating_files", "queued", "running")
@@ -33,9 +33,10 @@ REPEATED_WITHIN = 600
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who creates: its key, how many unfinished jobs it may have, and what tells a repeated request from a new one."""
+    """Who creates: its key and project, its limit of unfinished jobs, and what tells a repeat from a new request."""
 
     key_id: str | None = None
+    project: str | None = None
     most_jobs: int = 1000
     request_key: str | None = None
     retry: bool = False
@@ -54,6 +55,8 @@ class Jobs:
             RequestError: something in it cannot be granted.
         """
         with self._store.write() as session:
+            # One create of a key at a time: two that were sent at once must not both find nothing.
+            session.execute(select(Key.seq).where(Key.id == sender.key_id).with_for_update())
             known = self._repeated(session, asked, sender)
             if known is not None:
                 return known
@@ -161,9 +164,10 @@ class Jobs:
                 f"method.type {asked.method.type} is not offered here yet; use supervised.",
                 param="method.type", code="unsupported_method",
             )  # fmt: skip
-        if asked.integrations:
+        lack = mirror.missing() if asked.integrations else None
+        if lack:
             raise RequestError(
-                "integrations are not offered here; follow the job's events instead.",
+                f"wandb is not offered here: {lack}. Follow the job's events instead.",
                 param="integrations", code="unsupported_integration",
             )  # fmt: skip
         tuned = session.scalar(select(Model.name).where(Model.name == asked.model))
@@ -195,7 +199,8 @@ class Jobs:
             suffix=asked.suffix, training_file=asked.training_file, validation_file=asked.validation_file or None,
             seed=seed, hyperparameters=asked.chosen, recipe=asked.tunesmith or {}, labels=asked.metadata,
             result_files=[], key_id=sender.key_id, request_key=sender.request_key, request_hash=asked.sha256,
-            fence=0, attempts=0, validated=False,
+            fence=0, attempts=0, validated=False, project=sender.project,
+            integrations=[found.model_dump(mode="json") for found in asked.integrations or ()],
         )  # fmt: skip
 
     def _link_data(self, job: Job) -> None:
@@ -205,10 +210,12 @@ class Jobs:
         for id, name in ((job.training_file, "train.jsonl"), (job.validation_file, "validation.jsonl")):
             if id is None:
                 continue
+            file = self._home.fetched(self._home.file(id))
             try:
-                os.link(self._home.file(id), folder / name)
+                os.link(file, folder / name)
             except OSError:
-                shutil.copyfile(self._home.file(id), folder / name)
+                shutil.copyfile(file, folder / name)
+            self._home.share(folder / name)
 
     def _ordered(self, session: Session, id: str, order: str, states: tuple[str, ...], to: str) -> Job:
         job = find(session, id, lock=True)

@@ -45,6 +45,22 @@ class AskedMethod(_Asked):
     reinforcement: dict[str, Any] | None = None
 
 
+class Wandb(_Asked):
+    """Where in Weights & Biases the metrics go."""
+
+    project: Annotated[Text, Field(min_length=1, max_length=128)]
+    name: Annotated[Text, Field(max_length=128)] | None = None
+    entity: Annotated[Text, Field(max_length=128)] | None = None
+    tags: Annotated[list[Annotated[Text, Field(min_length=1, max_length=64)]], Field(max_length=50)] = []
+
+
+class Integration(_Asked):
+    """Who else is told of a job's metrics."""
+
+    type: Literal["wandb"]
+    wandb: Wandb
+
+
 class JobRequest(_Asked):
     """The body of `POST /v1/fine_tuning/jobs`."""
 
@@ -58,7 +74,7 @@ class JobRequest(_Asked):
     metadata: dict[Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=512)]] | None = Field(
         default=None, max_length=16
     )
-    integrations: list[dict[str, Any]] | None = Field(default=None, max_length=5)
+    integrations: list[Integration] | None = Field(default=None, max_length=5)
     tunesmith: dict[str, Any] | None = None
 
     @property

@@ -90,6 +90,8 @@ class Job(Table):
     leased_until: Mapped[int | None]
     attempts: Mapped[int] = mapped_column(default=0)
     child: Mapped[dict[str, Any] | None]
+    project: Mapped[str | None] = mapped_column(_ID)
+    integrations: Mapped[list[Any] | None] = mapped_column(JSON)
     __table_args__ = (
         UniqueConstraint("key_id", "request_key", name="one_job_a_request"),
         Index("jobs_by_status", "status", "seq"),
@@ -150,6 +152,19 @@ class Key(Table):
     scope: Mapped[str] = mapped_column(String(16))
     per_minute: Mapped[int]
     most_jobs: Mapped[int]
+    project: Mapped[str | None] = mapped_column(_ID)
+
+
+class Permission(Table):
+    """A tuned model that a project may use although another one made it."""
+
+    __tablename__ = "permissions"
+    seq: Mapped[int] = mapped_column(_SEQ, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(_ID, unique=True)
+    created_at: Mapped[int]
+    model: Mapped[str] = mapped_column(String(400))
+    project: Mapped[str] = mapped_column(_ID)
+    __table_args__ = (UniqueConstraint("model", "project", name="permitted_once"),)
 
 
 class Webhook(Table):

@@ -4,7 +4,6 @@ The decision: each part is a file of its own until the client says in which orde
 once, counted and compared with what was announced, before it gets a name.
 """
 
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +59,7 @@ class Uploads:
         name = new_id("part")
         path = self.home.upload(id) / name
         size, _ = keep(path, chunks, min(MOST_PART, max(upload.bytes - int(have), 0)))
+        self.home.share(path)
         with self.store.write() as session:
             _open(session, id, self.store.now)
             part = Part(id=name, upload_id=id, created_at=self.store.now, bytes=size)
@@ -82,16 +82,18 @@ class Uploads:
             raise RequestError(f"The parts do not add up to the announced {upload.bytes:,} bytes.", param="part_ids")
         file = new_id("file")
         folder = self.home.upload(id)
-        size, digest = keep(self.home.file(file), _joined([folder / part for part in parts]), upload.bytes)
+        joined = _joined([self.home.fetched(folder / part) for part in parts])
+        size, digest = keep(self.home.file(file), joined, upload.bytes)
         if md5 is not None and md5.lower() != digest:
             self.home.file(file).unlink()
             raise RequestError("md5: the bytes that arrived have another checksum.", param="md5", code="md5_mismatch")
+        self.home.share(self.home.file(file))
         with self.store.write() as session:
             row = _open(session, id, self.store.now)
             described = Described(row.filename, row.purpose, row.file_seconds)
             made = insert(session, file, size, described, self.store.now)
             row.status, row.file_id = "completed", file
-        shutil.rmtree(folder, ignore_errors=True)
+        self.home.remove(folder)
         return row, made
 
     def cancel(self, id: str) -> Upload:
@@ -99,7 +101,7 @@ class Uploads:
         with self.store.write() as session:
             upload = _open(session, id, self.store.now)
             upload.status = "cancelled"
-        shutil.rmtree(self.home.upload(id), ignore_errors=True)
+        self.home.remove(self.home.upload(id))
         return upload
 
 

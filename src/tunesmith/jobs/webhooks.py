@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from tunesmith.errors import RequestError
@@ -73,24 +73,27 @@ class Webhooks:
 
     def send_due(self, send: Callable[[str, bytes, dict[str, str]], bool] | None = None) -> int:
         """Send what is due; what is not taken comes again later, at most eight times. Returns how many were taken."""
-        with self._store.read() as session:
-            due = select(Delivery, Webhook).join(Webhook, Webhook.id == Delivery.webhook_id)
-            rows = list(session.execute(due.where(Delivery.next_at <= self._store.now).limit(20)))
         taken = 0
-        for delivery, hook in rows:
+        for delivery, hook in self._claimed():
             body = delivery.body.encode()
             headers = signed(hook.secret, delivery.id, self._store.now, body)
             done = (send or post)(hook.url, body, headers)
             taken += done
-            with self._store.write() as session:
-                row = session.get(Delivery, delivery.seq)
-                if row is None:
-                    continue
-                row.attempts += 1
-                row.next_at = self._store.now + 5 * 4**row.attempts
-                if done or row.attempts >= TRIES:
-                    session.delete(row)
+            if done or delivery.attempts >= TRIES:
+                with self._store.write() as session:
+                    session.execute(delete(Delivery).where(Delivery.seq == delivery.seq))
         return taken
+
+    def _claimed(self) -> list[tuple[Delivery, Webhook]]:
+        """What is due; it comes again by itself if whoever claimed it dies, and nobody else sends it meanwhile."""
+        due = select(Delivery, Webhook).join(Webhook, Webhook.id == Delivery.webhook_id)
+        due = due.where(Delivery.next_at <= self._store.now).order_by(Delivery.seq).limit(20)
+        with self._store.write() as session:
+            rows = [(row[0], row[1]) for row in session.execute(due.with_for_update(of=Delivery, skip_locked=True))]
+            for delivery, _ in rows:
+                delivery.attempts += 1
+                delivery.next_at = self._store.now + max(60, 5 * 4**delivery.attempts)
+        return rows
 
 
 def notify(session: Session, event: str, job: str, now: int) -> None:

@@ -8,14 +8,16 @@ import json
 import logging
 import os
 import socket
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from tunesmith.errors import TunesmithError
 from tunesmith.jobs import webhooks
@@ -26,16 +28,22 @@ from tunesmith.jobs.lifecycle import tell
 from tunesmith.jobs.names import checkpoint_name, model_name, new_id, random_text
 from tunesmith.jobs.queue import Fenced, Lease, Queue
 from tunesmith.jobs.recipe import auto_epochs, places, settings
-from tunesmith.jobs.results import Entry, entries, metrics, publish_checkpoints, step_metrics, weights
+from tunesmith.jobs.results import entries, metrics, publish_checkpoints, step_metrics, weights
+from tunesmith.jobs.shared import Saver
 from tunesmith.jobs.store import Store
-from tunesmith.jobs.tables import Checkpoint, Event, Job, Model
+from tunesmith.jobs.tables import Checkpoint, Job, Model
+from tunesmith.jobs.telling import code_of, killed, tell_steps, trouble
 from tunesmith.jobs.validation import Verdict, judge, last_error
 
 log = logging.getLogger("tunesmith.jobs")
 INTERRUPTED = 130
+MIRROR_SECONDS = 30.0
+Result = TypeVar("Result")
 MOST_ATTEMPTS = 3
 """So often a job is taken up again after its process was killed."""
 SAVING_SECONDS = 600.0
+BASE = "base"
+"""In a job's folder: the model that it starts from, where that is an adapter and had to be merged first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,7 @@ class Worker:
         try:
             end_orphan(lease.job.child)
             if lease.job.attempts > MOST_ATTEMPTS:
-                self._fail(lease, _killed(lease.job.attempts - 1))
+                self._fail(lease, killed(lease.job.attempts - 1))
             elif lease.job.validated:
                 self._train(lease)
             else:
@@ -84,11 +92,12 @@ class Worker:
         except Fenced:
             return True
         except (OSError, TunesmithError) as error:
-            self._fail(lease, _trouble("server_error", f"The server could not work on this job: {error}"))
+            self._fail(lease, trouble("server_error", f"The server could not work on this job: {error}"))
         return True
 
     def _validate(self, lease: Lease) -> None:
         job, folder = lease.job, self._shop.home.job(lease.job.id)
+        self._bring_data(job)
         verdicts = []
         for param, name in (("training_file", "train.jsonl"), ("validation_file", "validation.jsonl")):
             if getattr(job, param) is None:
@@ -118,22 +127,65 @@ class Worker:
             tell(session, job.id, "Files validated, moving job to queued state", self._shop.store.now)
         return None
 
+    def _bring_data(self, job: Job) -> None:
+        """The job's data and folder are on this machine."""
+        folder = self._shop.home.job(job.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("train.jsonl", *(["validation.jsonl"] if job.validation_file else [])):
+            self._shop.home.fetched(folder / name)
+
+    def _base(self, lease: Lease) -> str | None:
+        """The model to train: that of the job, or, where it is an adapter, a model into which it was merged.
+
+        None when the job was given back, because its worker stops or the merging was killed.
+        """
+        home, source = self._shop.home, self._source(lease.job)
+        folder = home.job(lease.job.id)
+        if not (Path(source) / "adapter_config.json").is_file():
+            return source
+        if not home.fetched(folder / BASE).is_dir():
+            console = folder / "merge.console.txt"
+            words = ["export", source, "--to", str(folder / BASE), "--merge"]
+            code = self._watch(lease, Child([*self._shop.command, *words], folder, console), folder / "none")
+            if code is None or code < 0 or code == INTERRUPTED:
+                self._again(lease, "queued", blame=code != INTERRUPTED)
+                return None
+            if code:
+                self._fail(lease, trouble("server_error", self._plain(last_error(console) or "merging failed")))
+                return None
+            self._during(lease, lambda: home.share(folder / BASE))
+        return str(folder / BASE)
+
     def _train(self, lease: Lease) -> None:
         job, folder = lease.job, self._shop.home.job(lease.job.id)
         run, console = folder / "run", folder / "console.txt"
+        self._bring_data(job)
+        shared = self._shop.home.shared
+        if shared is not None:
+            self._during(lease, lambda: shared.take_run(folder, lease.fence))
+        source = self._base(lease)
+        if source is None:
+            return
         started = (run / "recipe.yaml").is_file()
         validation = Path("validation.jsonl") if job.validation_file else None
         if started:
             words = ["train", "--resume", "run"]
         else:
             chosen = settings(job.hyperparameters, job.recipe, job.seed)
-            words = ["train", *places(Path("train.jsonl"), validation, self._source(job), Path("run")), *chosen]
+            words = ["train", *places(Path("train.jsonl"), validation, source, Path("run")), *chosen]
         with self._queue.report(lease) as (session, row):
             row.status = "running"
             message = "Fine-tuning job resumed from its last checkpoint" if started else "Fine-tuning job started"
             tell(session, job.id, message, self._shop.store.now)
         console.unlink(missing_ok=True)
-        code = self._watch(lease, Child([*self._shop.command, *words], folder, console), run)
+        mirrors = self._mirrors(job, folder)
+        try:
+            code = self._watch(lease, Child([*self._shop.command, *words], folder, console), run)
+        except BaseException:
+            for mirror in mirrors:
+                mirror.kill()
+            raise
+        self._end(lease, mirrors)
         if code == 0:
             self._succeed(lease, run)
         elif code == INTERRUPTED and self._stop.is_set():
@@ -142,70 +194,73 @@ class Worker:
             self._again(lease, "queued")
         else:
             said = last_error(console) or f"training ended with code {code}"
-            self._fail(lease, _trouble(_code_of(said, code), self._plain(said)))
+            self._fail(lease, trouble(code_of(said, code), self._plain(said)))
+
+    def _mirrors(self, job: Job, folder: Path) -> list[Child]:
+        """A process for each integration, that tells it the job's metrics."""
+        python, told = [sys.executable, "-m", "tunesmith.jobs.mirror", job.id], folder / "integrations.txt"
+        return [Child([*python, json.dumps(found["wandb"])], folder, told) for found in job.integrations or ()]
+
+    def _end(self, lease: Lease, mirrors: Sequence[Child]) -> None:
+        """The processes are gone; one that could not tell what it had to is told of."""
+        for mirror in mirrors:
+            mirror.ask_to_end()
+            if self._during(lease, partial(mirror.wait, MIRROR_SECONDS)) != 0:
+                mirror.kill()
+                with self._queue.report(lease) as (session, job):
+                    message = "Weights & Biases did not take the metrics; the job is not affected"
+                    tell(session, job.id, message, self._shop.store.now, level="warn")
+
+    def _during(self, lease: Lease, work: Callable[[], Result]) -> Result:
+        """What `work` returns; the lease is kept alive meanwhile."""
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(work)
+            while not future.done():
+                wait([future], max(self._shop.poll, 0.05))
+                with self._queue.report(lease):
+                    pass
+            return future.result()
 
     def _watch(self, lease: Lease, child: Child, run: Path) -> int | None:
         """The child's exit code, after telling its steps; it is ended when the job is no longer ours."""
+        saver = Saver(self._shop.home.shared, run, lease.fence)
         try:
             with self._queue.report(lease) as (_, job):
                 job.child = child.place
             code, at, asked = None, 0, False
             while code is None:
                 code = child.wait(self._shop.poll)
+                saver.look()
                 fresh, at = entries(run / "metrics.jsonl", at)
                 with self._queue.report(lease) as (session, job):
-                    self._tell_steps(session, job, run, fresh)
+                    tell_steps(session, job, run, fresh, self._shop.store.now)
                 if self._stop.is_set() and not asked:
                     child.ask_to_end()
                     asked = True
+            self._during(lease, saver.finish)
             return INTERRUPTED if asked and code != 0 else code
         except Fenced as fenced:
             if fenced.status == "paused":
                 child.ask_to_end()
                 child.wait(SAVING_SECONDS)
+                saver.finish()
             child.kill()
             raise
         except BaseException:
             child.kill()
             raise
 
-    def _tell_steps(self, session: Session, job: Job, run: Path, fresh: Sequence[Entry]) -> None:
-        if not fresh:
-            return
-        marks = [f"step-{entry['step']}" for entry in fresh]
-        known = set(session.scalars(select(Event.mark).where(Event.job_id == job.id, Event.mark.in_(marks))))
-        resolved = _resolved(run)
-        total = resolved.get("steps")
-        for mark, entry in zip(marks, fresh, strict=True):
-            if mark in known:
-                continue
-            session.add(
-                Event(
-                    id=new_id("ftevent"),
-                    job_id=job.id,
-                    created_at=self._shop.store.now,
-                    level="info",
-                    type="metrics",
-                    message=_step(entry, total),
-                    data={**metrics(entry), "total_steps": total},
-                    mark=mark,
-                )
-            )
-        job.hyperparameters = {**job.hyperparameters, **_shown(job.hyperparameters, resolved)}
-        if total:
-            seconds = sum(entry.get("seconds", 0) for entry in fresh) / len(fresh)
-            job.estimated_finish = self._shop.store.now + int(seconds * (total - fresh[-1]["step"]))
-
     def _succeed(self, lease: Lease, run: Path) -> None:
         """All that a finished job shows, in one transaction, after its bytes are on the disk."""
         home, now, folder = self._shop.home, self._shop.store.now, weights(run)
         journal, _ = entries(run / "metrics.jsonl")
         if folder is None:
-            return self._fail(lease, _trouble("server_error", "The run ended without weights."))
+            return self._fail(lease, trouble("server_error", "The run ended without weights."))
         name = model_name(lease.job.model, lease.job.suffix, lease.job.id)
         file, content = new_id("file"), step_metrics(journal)
         keep(home.file(file), [content], len(content))
         made = list(publish_checkpoints(run, home.job(lease.job.id) / "checkpoints", journal))
+        self._during(lease, lambda: [home.share(path) for path in (home.file(file), folder, *(p for _, p in made))])
         report = json.loads((run / "report.json").read_text(encoding="utf-8"))
         with self._queue.report(lease) as (session, job):
             insert(session, file, len(content), Described("step_metrics.csv", RESULTS), now)
@@ -256,53 +311,17 @@ class Worker:
         if job.model in self._shop.bases:
             return self._shop.bases[job.model]
         with self._shop.store.read() as session:
-            folder = session.scalar(select(Model.folder).where(Model.name == job.model))
-        return str(self._shop.home.root / folder) if folder is not None else job.model
+            row = session.scalar(select(Model).where(Model.name == job.model))
+        if row is None:
+            return job.model
+        self._shop.home.fetched(self._shop.home.job(row.job_id) / BASE)
+        return str(self._shop.home.fetched(self._shop.home.root / row.folder))
 
     def _plain(self, text: str) -> str:
         """A message without the server's own paths."""
         return text.replace(f"{self._shop.home.root}/", "")
 
 
-def _step(entry: Entry, total: int | None) -> str:
-    parts = [f"training loss={entry['loss']:.2f}" if entry.get("loss") is not None else "training loss is not finite"]
-    if entry.get("validation_loss") is not None:
-        parts.append(f"validation loss={entry['validation_loss']:.2f}")
-    return f"Step {entry['step']}/{total or '?'}: {', '.join(parts)}"
-
-
-def _resolved(run: Path) -> dict[str, Any]:
-    """Some numbers of the resolved recipe."""
-    from tunesmith.recipe import load_recipe
-
-    training = load_recipe(str(run / "recipe.yaml")).recipe.training
-    return {"steps": training.steps, "batch_size": training.batch_size, "n_epochs": training.epochs}
-
-
-def _shown(asked: dict[str, Any], resolved: dict[str, Any]) -> dict[str, Any]:
-    """What stands for `auto` once the run has decided it."""
-    shown = {name: resolved[name] for name in ("batch_size", "n_epochs") if asked[name] == "auto" and resolved[name]}
-    return {**shown, **({"learning_rate_multiplier": 1.0} if asked["learning_rate_multiplier"] == "auto" else {})}
-
-
 def _says_epochs(recipe: dict[str, Any]) -> bool:
     training = recipe.get("training") or {}
     return "epochs" in training or "steps" in training
-
-
-def _trouble(code: str, message: str) -> dict[str, Any]:
-    return {"code": code, "message": message, "param": None}
-
-
-def _killed(times: int) -> dict[str, Any]:
-    return _trouble(
-        "out_of_memory",
-        f"The training process was killed {times} times, most likely because the machine had no memory left. "
-        "Use shorter examples, a smaller model, or tunesmith: {training: {micro_batch_tokens: …}}.",
-    )
-
-
-def _code_of(said: str, code: int) -> str:
-    if "disk is full" in said or "No space left" in said:
-        return "disk_full"
-    return {2: "invalid_hyperparameters", 3: "invalid_training_file"}.get(code, "training_failed")

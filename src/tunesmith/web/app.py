@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from tunesmith.errors import RequestError, TunesmithError
-from tunesmith.web import chat, completions, files, fine_tuning, graders, hooks, models, uploads
+from tunesmith.web import chat, completions, files, fine_tuning, graders, hooks, models, permissions, uploads
 from tunesmith.web.door import (
     Behind,
     Guard,
@@ -38,7 +38,7 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(title="Tunesmith", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.service = service
     measures = Measures()
-    for module in (files, uploads, graders, fine_tuning, models, chat, completions, hooks):
+    for module in (files, uploads, graders, permissions, fine_tuning, models, chat, completions, hooks):
         app.include_router(module.router)
     app.add_exception_handler(RequestError, requested)
     app.add_exception_handler(TunesmithError, troubled)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from tunesmith.data.example import Message
 from tunesmith.errors import RequestError
 from tunesmith.jobs.names import random_text
+from tunesmith.jobs.tables import Key
 from tunesmith.serving.calls import split_calls
 from tunesmith.serving.constraint import Schema, call_of
 from tunesmith.serving.engine import Token
@@ -20,7 +21,9 @@ from tunesmith.web.answering import Answers, Sampling, begin
 from tunesmith.web.door import Behind, Needs
 from tunesmith.web.replies import Reply, error
 
-router = APIRouter(prefix="/v1/chat", tags=["Chat"], dependencies=[Depends(Needs("inference"))])
+NEEDS = Needs("inference")
+Inferring = Annotated[Key, Depends(NEEDS)]
+router = APIRouter(prefix="/v1/chat", tags=["Chat"], dependencies=[Depends(NEEDS)])
 
 
 class Part(BaseModel):
@@ -125,9 +128,10 @@ def _named(chosen: Any) -> tuple[set[str], bool]:
 
 
 @router.post("/completions", response_model=None)
-async def complete(behind: Behind, request: Request, asked: ChatRequest) -> Response:
+async def complete(behind: Behind, request: Request, asked: ChatRequest, key: Inferring) -> Response:
     """The next message."""
     form, (tools, _) = asked.form(), asked.offered()
+    behind.admit(key, asked.model)
     served = await asyncio.to_thread(behind.catalogue.open, asked.model)
     kept = await asyncio.to_thread(served.grammars.of_schema, *form) if form else None
     messages = [turn.message() for turn in asked.messages]

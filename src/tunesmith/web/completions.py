@@ -12,13 +12,15 @@ from pydantic import Field, StrictInt
 
 from tunesmith.errors import RequestError
 from tunesmith.jobs.names import random_text
+from tunesmith.jobs.tables import Key
 from tunesmith.serving.catalogue import Served
 from tunesmith.serving.engine import Token
 from tunesmith.web.answering import Answers, Sampling, begin
 from tunesmith.web.door import Behind, Needs
 from tunesmith.web.replies import Reply
 
-router = APIRouter(prefix="/v1", tags=["Completions"], dependencies=[Depends(Needs("inference"))])
+NEEDS = Needs("inference")
+router = APIRouter(prefix="/v1", tags=["Completions"], dependencies=[Depends(NEEDS)])
 Ids = Annotated[list[StrictInt], Field(min_length=1)]
 
 
@@ -53,8 +55,11 @@ class TextRequest(Sampling):
 
 
 @router.post("/completions", response_model=None)
-async def complete(behind: Behind, request: Request, asked: TextRequest) -> Response:
+async def complete(
+    behind: Behind, request: Request, asked: TextRequest, key: Annotated[Key, Depends(NEEDS)]
+) -> Response:
     """How a text goes on."""
+    behind.admit(key, asked.model)
     served = await asyncio.to_thread(behind.catalogue.open, asked.model)
     answers = begin(served, asked.prompts(served), asked, asked.logprobs)
     head = {"id": f"cmpl-{random_text(24)}", "object": "text_completion", "created": int(time.time())}

@@ -26,8 +26,9 @@ def create(
     x_stainless_retry_count: Annotated[str, Header()] = "0",
 ) -> Reply:
     """Begin a job, or find the one that this same request began before."""
+    behind.admit(key, asked.model)
     retry = x_stainless_retry_count.strip() not in ("", "0")
-    return replies.job(behind.jobs.create(asked, Sender(key.id, key.most_jobs, idempotency_key, retry)))
+    return replies.job(behind.jobs.create(asked, Sender(key.id, key.project, key.most_jobs, idempotency_key, retry)))
 
 
 @router.get("")

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict
 
 from tunesmith.data.example import Message
 from tunesmith.generation.settings import GenerationSettings
+from tunesmith.jobs.tables import Key
 from tunesmith.serving.answer import Written, answer
 from tunesmith.serving.constraint import Schema
 from tunesmith.serving.graders import FLAGS, Desk, Grader, Outcome
@@ -16,7 +17,9 @@ from tunesmith.web.door import Behind, Needs
 from tunesmith.web.replies import Reply
 from tunesmith.web.service import Service
 
-router = APIRouter(prefix="/v1/fine_tuning/alpha/graders", tags=["Graders"], dependencies=[Depends(Needs("jobs"))])
+NEEDS = Needs("jobs")
+Asker = Annotated[Key, Depends(NEEDS)]
+router = APIRouter(prefix="/v1/fine_tuning/alpha/graders", tags=["Graders"], dependencies=[Depends(NEEDS)])
 
 
 class Tried(BaseModel):
@@ -36,9 +39,9 @@ class Checked(BaseModel):
 
 
 @router.post("/run")
-def run(behind: Behind, asked: Tried) -> Reply:
+def run(behind: Behind, asked: Tried, key: Asker) -> Reply:
     """The grade of one answer."""
-    desk = _desk(behind)
+    desk = _desk(behind, key)
     desk.refuse(asked.grader)
     began = time.perf_counter()
     outcome = desk.run(asked.grader, asked.model_sample, asked.item)
@@ -46,17 +49,22 @@ def run(behind: Behind, asked: Tried) -> Reply:
 
 
 @router.post("/validate")
-def validate(behind: Behind, asked: Checked) -> Reply:
+def validate(behind: Behind, asked: Checked, key: Asker) -> Reply:
     """The grader, if it can be run here."""
-    _desk(behind).refuse(asked.grader)
+    _desk(behind, key).refuse(asked.grader)
     return {"grader": asked.grader.model_dump(mode="json", exclude_none=True)}
 
 
-def _desk(behind: Service) -> Desk:
+def _desk(behind: Service, key: Key) -> Desk:
+    closed = behind.permissions.closed_to(key.project)
+
+    def knows(model: str) -> bool:
+        return model not in closed and behind.catalogue.knows(model)
+
     def ask(model: str, messages: Sequence[Message], schema: Schema, settings: GenerationSettings) -> Written:
         return answer(behind.catalogue, model, messages, schema, settings)
 
-    return Desk(ask, behind.catalogue.knows, behind.wanted.python_graders)
+    return Desk(ask, knows, behind.wanted.python_graders)
 
 
 def _told(grader: Any, outcome: Outcome, seconds: float) -> Reply:

@@ -5,7 +5,7 @@ The decision: one function an object, so that what a client can see stands in on
 
 from typing import Any
 
-from tunesmith.jobs.tables import Checkpoint, Event, File, Job, Model, Part, Upload, Webhook
+from tunesmith.jobs.tables import Checkpoint, Event, File, Job, Model, Part, Permission, Upload, Webhook
 
 Reply = dict[str, Any]
 
@@ -42,7 +42,8 @@ def job(row: Job) -> Reply:
         "method": {"type": "supervised", "supervised": {"hyperparameters": row.hyperparameters}},
         "fine_tuned_model": row.fine_tuned_model, "finished_at": row.finished_at,
         "estimated_finish": row.estimated_finish, "trained_tokens": row.trained_tokens,
-        "result_files": row.result_files, "error": row.error, "integrations": [], "metadata": row.labels,
+        "result_files": row.result_files, "error": row.error, "integrations": row.integrations or [],
+        "metadata": row.labels,
     }  # fmt: skip
 
 
@@ -60,6 +61,13 @@ def checkpoint(row: Checkpoint) -> Reply:
         "id": row.id, "object": "fine_tuning.job.checkpoint", "created_at": row.created_at,
         "fine_tuned_model_checkpoint": row.name, "fine_tuning_job_id": row.job_id, "metrics": row.metrics,
         "step_number": row.step,
+    }  # fmt: skip
+
+
+def permission(row: Permission) -> Reply:
+    """A permission for a tuned model."""
+    return {
+        "id": row.id, "object": "checkpoint.permission", "created_at": row.created_at, "project_id": row.project,
     }  # fmt: skip
 
 

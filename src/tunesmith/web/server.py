@@ -5,16 +5,37 @@ queue, and only then the process ends.
 """
 
 import logging
+import signal
 from collections.abc import Callable
 
 import uvicorn
 
 from tunesmith.errors import UsageError
+from tunesmith.serving.confined import can_confine
 from tunesmith.web.app import create_app
 from tunesmith.web.service import Service, Wanted
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LINE = "%(asctime)s %(name)s %(message)s"
 Say = Callable[[str], object]
+
+
+def work(wanted: Wanted, say: Say) -> None:
+    """Carry out the jobs of a service whose API runs elsewhere, until asked to end.
+
+    Raises:
+        UsageError: the database or the shared place cannot be used.
+    """
+    logging.basicConfig(format=LINE, level=logging.INFO)
+    service = Service.of(wanted)
+    say(f"{wanted.workers} worker(s) at work (home {service.home.root})")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: service.stop.set())
+    service.start_workers()
+    try:
+        service.stop.wait()
+    finally:
+        service.close()
 
 
 def serve(wanted: Wanted, host: str, port: int, say: Say) -> None:
@@ -23,8 +44,10 @@ def serve(wanted: Wanted, host: str, port: int, say: Say) -> None:
     Raises:
         UsageError: another server runs on this home, or the address is taken.
     """
-    logging.basicConfig(format="%(asctime)s %(name)s %(message)s", level=logging.INFO)
+    logging.basicConfig(format=LINE, level=logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    if wanted.python_graders and not can_confine():
+        raise UsageError("--python-graders needs Linux on x86-64 with seccomp, which confines what clients send.")
     service = Service.of(wanted)
     with service.home.held():
         key = service.keys.first()

@@ -9,15 +9,18 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from tunesmith.errors import RequestError
 from tunesmith.jobs.files import Files
 from tunesmith.jobs.home import Home
 from tunesmith.jobs.keys import Keys
 from tunesmith.jobs.lifecycle import Jobs
+from tunesmith.jobs.permissions import Permissions
+from tunesmith.jobs.shared import Shared
 from tunesmith.jobs.store import Store, database_url
-from tunesmith.jobs.tables import Model
+from tunesmith.jobs.tables import Key, Model
 from tunesmith.jobs.uploads import Uploads
 from tunesmith.jobs.webhooks import Webhooks
-from tunesmith.jobs.worker import Worker, Workshop
+from tunesmith.jobs.worker import BASE, Worker, Workshop
 from tunesmith.serving.catalogue import Catalogue
 
 log = logging.getLogger("tunesmith.web")
@@ -38,6 +41,7 @@ class Wanted:
     workers: int = 1
     command: Sequence[str] = COMMAND
     python_graders: bool = False
+    shared: str | None = None
 
 
 @dataclass(slots=True)
@@ -51,6 +55,7 @@ class Service:
     uploads: Uploads
     jobs: Jobs
     keys: Keys
+    permissions: Permissions
     webhooks: Webhooks
     catalogue: Catalogue
     stop: threading.Event = field(default_factory=threading.Event)
@@ -61,7 +66,8 @@ class Service:
         """A service on a home and a database, which is brought to this version."""
         root = wanted.home.absolute()
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        home, store = Home(root), Store(database_url(root, wanted.database))
+        home = Home(root, Shared(wanted.shared, root) if wanted.shared else None)
+        store = Store(database_url(root, wanted.database))
         store.migrate()
         files = Files(store, home)
         return cls(
@@ -72,9 +78,22 @@ class Service:
             Uploads(store, home),
             Jobs(store, home, wanted.bases),
             Keys(store),
+            Permissions(store),
             Webhooks(store),
             Catalogue(wanted.bases, lambda name: model_folder(store, home, name)),
         )
+
+    def admit(self, key: Key, model: str) -> None:
+        """Nothing, if this key may use this model.
+
+        Raises:
+            RequestError: it is another project's.
+        """
+        if model in self.permissions.closed_to(key.project):
+            raise RequestError(
+                f"The model `{model}` does not exist or you do not have access to it.",
+                status=404, code="model_not_found", param="model",
+            )  # fmt: skip
 
     def start_workers(self) -> None:
         """The workers are at work, each in a thread of its own, and one thread that tidies up."""
@@ -103,7 +122,10 @@ class Service:
 
 
 def model_folder(store: Store, home: Home, name: str) -> Path | None:
-    """The folder of a tuned model."""
+    """The folder of a tuned model, and with it that of a base of its own."""
     with store.read() as session:
-        folder = session.scalar(select(Model.folder).where(Model.name == name))
-    return None if folder is None else home.root / folder
+        row = session.scalar(select(Model).where(Model.name == name))
+    if row is None:
+        return None
+    home.fetched(home.job(row.job_id) / BASE)
+    return home.fetched(home.root / row.folder)

@@ -55,14 +55,20 @@ class Bench:
         return [event.message for event in reversed(self.jobs.events(job.id, Page(100))[0])]
 
 
+def bench_on(url: str, home: Home) -> Bench:
+    """A service on a database that is brought to this version."""
+    clock = Clock()
+    store = Store(url, clock=clock)
+    store.migrate()
+    return Bench(store, home, clock, Files(store, home), Jobs(store, home, {"base": "base"}))
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     """A fresh service on SQLite."""
-    clock, home = Clock(), Home(tmp_path)
-    store = Store(database_url(tmp_path, None), clock=clock)
-    store.migrate()
-    yield Bench(store, home, clock, Files(store, home), Jobs(store, home, {"base": "base"}))
-    store.close()
+    found = bench_on(database_url(tmp_path, None), Home(tmp_path))
+    yield found
+    found.store.close()
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def _routes(client: Any) -> list[tuple[str, str]]:
 
 
 def _filled(path: str) -> str:
-    for name in ("file_id", "job_id", "upload_id", "webhook_id", "model:path", "model"):
+    for name in ("file_id", "job_id", "upload_id", "webhook_id", "model:path", "model", "permission_id"):
         path = path.replace("{" + name + "}", "x")
     return path
 
@@ -45,7 +45,7 @@ def test_every_route_but_the_public_ones_refuses_a_request_without_a_key(client:
 
 def test_every_route_refuses_a_key_of_another_scope(client: Any) -> None:
     keys = {scope: client.service.keys.create(scope, scope)[1] for scope in ("jobs", "inference")}
-    closed = {"jobs": ("/v1/chat", "/v1/completions", "/v1/webhook", "/metrics"),
+    closed = {"jobs": ("/v1/chat", "/v1/completions", "/v1/webhook", "/metrics", "/v1/fine_tuning/checkpoints"),
               "inference": ("/v1/files", "/v1/uploads", "/v1/fine_tuning", "/v1/webhook", "/metrics")}  # fmt: skip
     for scope, key in keys.items():
         for method, path in _routes(client):

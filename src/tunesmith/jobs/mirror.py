@@ -1,0 +1,55 @@
+"""A job's metrics, told to Weights & Biases while it runs.
+
+The decision: this is a process beside the training, which reads the same journal as everybody; so a service that is
+slow, away, or refuses the key disturbs no job. The client's own library does the rest, offline too (`WANDB_MODE`).
+Run as a module: `python -m tunesmith.jobs.mirror JOB SETTINGS`, in the job's folder, until it is asked to end.
+"""
+
+import importlib.util
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tunesmith.jobs.results import entries, metrics
+
+EVERY = 2.0
+
+
+def missing(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Why this machine tells Weights & Biases nothing; None where it can."""
+    if importlib.util.find_spec("wandb") is None:
+        return "the package wandb is not installed on this server"
+    if not (environment.get("WANDB_API_KEY") or environment.get("WANDB_MODE") == "offline"):
+        return "this server has no WANDB_API_KEY (nor WANDB_MODE=offline)"
+    return None
+
+
+def main(job: str, settings: Mapping[str, Any]) -> None:
+    """Tell what the journal holds, and then what it grows by."""
+    import wandb
+
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    run = wandb.init(
+        id=job, name=settings.get("name") or job, project=settings["project"], entity=settings.get("entity"),
+        tags=[*(settings.get("tags") or ()), "tunesmith/finetune", job], resume="allow",
+    )  # fmt: skip
+    at, told = 0, 0
+    while True:
+        last = stop.wait(EVERY)
+        fresh, at = entries(Path("run/metrics.jsonl"), at)
+        for entry in fresh:
+            if entry["step"] > told:  # a journal that was cut back by a resume tells some steps again
+                told = entry["step"]
+                run.log(metrics(entry), step=told)
+        if last:
+            return run.finish()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]))
