@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench test fast torture fuzz gates format reference clean
+.PHONY: help setup demo bench test fast torture fuzz audit gates format reference clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -34,11 +34,14 @@ test: $(READY)  ## Run every test, the journeys with a real model included
 fast: $(READY)  ## Run the tests that need no real model
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not journey"
 
-torture: $(READY)  ## Kill runs at random moments, 200 times, and compare what comes out
+torture: $(READY)  ## Kill runs at random moments, 200 times, and at every point of a save; compare what comes out
 	$(BIN)/python tests/torture.py
 
 fuzz: $(READY)  ## Feed every reader what strangers may send, for a minute each
 	$(BIN)/python tests/fuzz.py
+
+audit: $(READY)  ## Compare the pinned versions with published advisories (offline: ADVISORIES=all.zip)
+	$(BIN)/python tests/audit.py $(ADVISORIES)
 
 PEERS := .peers
 
