@@ -1,6 +1,7 @@
 """`tunesmith compare`: whether one model is better than another, by more than chance."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,20 +9,46 @@ import typer
 
 def compare(
     models: Annotated[
-        list[str], typer.Argument(metavar="A B [C]...", help="Runs, models, or evaluations kept by --out.")
+        list[str],
+        typer.Argument(metavar="A B [C]...", help="Runs, models, endpoints (URL#MODEL), or evaluations kept by --out."),
     ],
     data: Annotated[str | None, typer.Option(metavar="FILE", help="The examples that they answer.")] = None,
     metric: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A metric; may be given again.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Compare on the first so many examples.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with every item won or lost.")] = None,
+    blind: Annotated[
+        bool, typer.Option("--blind", help="Let people vote on A and B in a page of this machine.")
+    ] = False,
+    votes: Annotated[Path, typer.Option(metavar="FILE", help="Where the votes of --blind are kept.")] = Path(
+        "votes.jsonl"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port of that page; 0 takes a free one.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one metric of one pair a line.")] = False,
 ) -> None:
-    """Compare models on the same examples: the difference, its 95 % interval, and whether chance explains it."""
-    from tunesmith.evaluation.compare import table
-    from tunesmith.run.compare import compare_models
+    """Compare models on the same examples: the difference, its 95 % interval, and whether chance explains it.
 
-    for pair in compare_models(models, data, metrics=tuple(metric or ()), limit=limit):
+    With several candidates each is compared with A, and every p is corrected for all that was looked at.
+    """
+    from tunesmith.errors import UsageError
+    from tunesmith.evaluation.compare import table
+    from tunesmith.run.blind import Ballot, serve
+    from tunesmith.run.compare import answers_of, compare_models
+    from tunesmith.run.compare_page import write_page
+    from tunesmith.run.opened import to_stderr
+
+    if blind:
+        if len(models) != 2:
+            raise UsageError("--blind is between two: A and B.")
+        left, right = answers_of(models, data, metrics=tuple(metric or ()), limit=limit, say=to_stderr)
+        print(serve(Ballot(left, right, votes), port=port, tell=to_stderr))
+        return
+    found = compare_models(models, data, metrics=tuple(metric or ()), limit=limit)
+    for name, comparisons in zip(models[1:], found.comparisons, strict=True):
         if as_json:
-            for one in pair.comparisons:
-                print(json.dumps({"against": pair.left, "model": pair.right, **one.as_dict()}, ensure_ascii=False))
+            for one in comparisons:
+                print(json.dumps({"against": models[0], "model": name, **one.as_dict()}, ensure_ascii=False))
             continue
-        print(table(pair.comparisons, (pair.left, pair.right)))
+        print(table(comparisons, (models[0], name)))
+    if html is not None:
+        write_page(html, found.names, found.answered, found.comparisons)
+        to_stderr(f"page: {html}")

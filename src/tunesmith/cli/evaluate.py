@@ -16,6 +16,12 @@ def evaluate(
     ] = None,
     shots: Annotated[int | None, typer.Option(min=0, help="Solved questions before each one of a task.")] = None,
     metric: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A metric; may be given again.")] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|FILE", help="Answer with the likeliest label: those of the references, or of a file."
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Score only the first so many examples.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to keep the scores and every item.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: {task: {metric: {value, low, …}}}.")] = False,
@@ -30,13 +36,17 @@ def evaluate(
     from tunesmith.generation.settings import GenerationSettings
     from tunesmith.recipe.overrides import read_group
     from tunesmith.run.evaluate import evaluate as evaluate_run
-    from tunesmith.run.evaluate import evaluate_tasks
+    from tunesmith.run.evaluate import evaluate_labels, evaluate_tasks
 
     if (data is None) == (not task):
         raise UsageError("evaluate needs either --data FILE or --task NAME.")
     chosen = read_group(GenerationSettings, settings) if settings else None
     names = tuple(metric or ())
-    if data is not None:
+    if labels is not None and (data is None or chosen is not None):
+        raise UsageError("--labels goes with --data, and takes no settings of generation: nothing is written.")
+    if data is not None and labels is not None:
+        evaluation = evaluate_labels(model, data, labels, metrics=names, limit=limit, out=out)
+    elif data is not None:
         evaluation = evaluate_run(model, data, metrics=names, limit=limit, out=out, settings=chosen)
     else:
         evaluation = evaluate_tasks(model, task or (), metrics=names, limit=limit, shots=shots, out=out)

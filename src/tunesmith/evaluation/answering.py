@@ -10,14 +10,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from tunesmith.evaluation.item import Item
-from tunesmith.evaluation.question import Question
+from tunesmith.evaluation.question import Question, answer_ids
 from tunesmith.generation.decode import Completion, generate
+from tunesmith.generation.scoring import Choice, log_probabilities
 from tunesmith.generation.settings import GenerationSettings
 from tunesmith.models.forward import Network
 from tunesmith.tokens.encode import Encoder
 from tunesmith.training.step import Pass, measure
 
 MEASURED_AT_ONCE = Pass(budget=1024, sharing=True)
+CHOSEN_AT_ONCE = 32
+"""Questions whose labels are scored together: enough to share what prompts begin with, few enough to hold."""
 
 
 def suitable(questions: Sequence[Question], settings: GenerationSettings | None) -> tuple[GenerationSettings, str]:
@@ -51,6 +54,35 @@ def items_of(
         )
         for question, answer, loss in zip(questions, answers, nats, strict=True)
     ]
+
+
+def chosen_items(
+    network: Network, encoder: Encoder, questions: Sequence[Question], labels: Sequence[str]
+) -> list[Item]:
+    """One item for each question, in order: the likeliest of the labels, each scored as a whole answer.
+
+    Each label is read once for a question, on one copy of the prompt; what prompts begin with in common stands once
+    under all of them. An item keeps the log-probability of every label, so it says how sure the choice was.
+    """
+    endings = answer_ids(encoder, labels)
+    found = []
+    for start in range(0, len(questions), CHOSEN_AT_ONCE):
+        some = questions[start : start + CHOSEN_AT_ONCE]
+        scores = log_probabilities(network, [Choice(question.prompt_ids, endings) for question in some])
+        for question, nats in zip(some, scores, strict=True):
+            reference = question.reference.strip()
+            known = labels.index(reference) if reference in labels else None
+            found.append(
+                Item(
+                    answer=labels[max(range(len(nats)), key=nats.__getitem__)],
+                    reference=reference,
+                    nats=math.nan if known is None else -nats[known],
+                    targets=0 if known is None else len(endings[known]),
+                    prompt=question.prompt[-1].content if question.prompt else "",
+                    options=dict(zip(labels, nats, strict=True)),
+                )
+            )
+    return found
 
 
 def _answers(

@@ -19,6 +19,7 @@ from tunesmith.data.example import Message
 from tunesmith.data.records import read_file
 from tunesmith.errors import DataError
 from tunesmith.evaluation.item import Item
+from tunesmith.evaluation.question import answer_ids
 from tunesmith.evaluation.task import Task, files_of, options_of, render
 from tunesmith.generation.decode import generate
 from tunesmith.generation.scoring import Choice, log_probabilities
@@ -119,9 +120,7 @@ def items(network: Network, encoder: Encoder, task: Task, questions: Sequence[As
 def choice(encoder: Encoder, task: Task, question: Asked) -> Choice:
     """A question and its options as token ids."""
     if task.chat:
-        prompt = prompt_ids(encoder, task, question)
-        options = [encoder.tokenizer.encode(option, after="control") for option in question.options]
-        return Choice(prompt, [[*option, *sorted(encoder.stop_ids)[:1]] for option in options])
+        return Choice(prompt_ids(encoder, task, question), answer_ids(encoder, question.options))
     pairs = [_pair(encoder, question.prompt, task.between + option) for option in question.options]
     if any(context != pairs[0][0] for context, _ in pairs):
         raise DataError(f"{task.name}: the tokenizer cuts the prompt of {question.prompt[-80:]!r} in several ways.")

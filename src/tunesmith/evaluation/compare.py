@@ -33,7 +33,7 @@ class Comparison:
     """One metric of two models. `difference` is right less left; `better` is who is ahead beyond chance, if anyone.
 
     `wins` and `losses` count the items that the right one scored better or worse than the left one; None where an item
-    alone has no score. `p` is corrected by Holm over all metrics compared; `could_show` is the true difference that so
+    alone has no score. `p` is corrected by Holm over all that was compared; `could_show` is the true difference that so
     many items show four times out of five, None where it cannot be said.
     """
 
@@ -62,14 +62,30 @@ def compare(left: Sequence[Item], right: Sequence[Item], metrics: Sequence[str] 
     Raises:
         UsageError: the items are not the same, or a metric is not known.
     """
-    _require_same(left, right)
-    likelihood = all(item.targets > 0 for item in [*left, *right])
-    chosen = named(metrics) if metrics else _guessed(left, likelihood)
-    found = [_compared(metric, left, right) for metric in chosen]
-    return [_decided(one, p, metric) for one, p, metric in zip(found, holm([c.p for c in found]), chosen, strict=True)]
+    return compare_many(left, [right], metrics)[0]
+
+
+def compare_many(
+    first: Sequence[Item], others: Sequence[Sequence[Item]], metrics: Sequence[str] = ()
+) -> list[list[Comparison]]:
+    """The first against each of the others; p is corrected for all of these comparisons together.
+
+    Raises:
+        UsageError: as `compare`.
+    """
+    for other in others:
+        _require_same(first, other)
+    likelihood = all(item.targets > 0 for items in (first, *others) for item in items)
+    chosen = named(metrics) if metrics else _guessed(first, likelihood)
+    found = [_compared(metric, first, other) for other in others for metric in chosen]
+    corrected = zip(found, holm([c.p for c in found]), chosen * len(others), strict=True)
+    decided = [_decided(one, p, metric) for one, p, metric in corrected]
+    return [decided[start : start + len(chosen)] for start in range(0, len(decided), len(chosen))]
 
 
 def _guessed(items: Sequence[Item], likelihood: bool) -> list[Metric]:
+    if all(item.options for item in items):
+        return named(["choice", "calibration_error"])
     found, _ = guessed([item.reference for item in items])
     return [metric for metric in found if likelihood or metric.name not in LIKELIHOOD]
 

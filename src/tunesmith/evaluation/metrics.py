@@ -6,6 +6,7 @@ what a metric counts raises its version.
 """
 
 import difflib
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tunesmith.errors import UsageError
-from tunesmith.evaluation import classes, overlap, parsing
+from tunesmith.evaluation import classes, instructions, overlap, parsing
 from tunesmith.evaluation.intervals import Array, Value, bootstrap, wilson
 from tunesmith.evaluation.item import Item
 from tunesmith.evaluation.parsing import NotJson
@@ -189,6 +190,24 @@ def _calibration(sums: Array) -> Array:
     return error
 
 
+def _followed(item: Item, *, loose: bool) -> list[bool]:
+    asked = json.loads(item.reference)
+    given = [{k: v for k, v in part.items() if v is not None} for part in asked["given"]]
+    return instructions.followed(item.answer, list(zip(asked["instructions"], given, strict=True)), loose=loose)
+
+
+def _all_followed(*, loose: bool) -> Callable[[Item], float]:
+    return lambda item: all(_followed(item, loose=loose))
+
+
+def _each_followed(*, loose: bool) -> Callable[[Sequence[Item]], Array]:
+    def columns(items: Sequence[Item]) -> Array:
+        found = [_followed(item, loose=loose) for item in items]
+        return np.array([(sum(one), len(one)) for one in found], dtype=np.float64).reshape(-1, 2)
+
+    return columns
+
+
 def _likelihood(per: Callable[[Item], float]) -> Callable[[Sequence[Item]], Array]:
     def columns(items: Sequence[Item]) -> Array:
         return np.array([(item.nats, per(item)) for item in items], dtype=np.float64).reshape(-1, 2)
@@ -238,6 +257,28 @@ _LISTED = (
     _proportion("numeric_answer", "the number after `####`, or the last one, is the reference's", _number),
     _proportion("numeric_form", "the answer ends with a line `#### number` and stops", _ends_with_number),
     _proportion("ends_properly", "the answer stopped by the template's end token", lambda item: item.finished),
+    _proportion(
+        "instructions_all", "the answer follows all of IFEval's instructions, as written", _all_followed(loose=False)
+    ),
+    _proportion(
+        "instructions_all_loose",
+        "the same, a line of politeness around it and asterisks aside",
+        _all_followed(loose=True),
+    ),
+    Metric(
+        "instructions_each",
+        1,
+        "share of IFEval's instructions that are followed, as written",
+        _each_followed(loose=False),
+        kind="ratio",
+    ),
+    Metric(
+        "instructions_each_loose",
+        1,
+        "the same, a line of politeness around it and asterisks aside",
+        _each_followed(loose=True),
+        kind="ratio",
+    ),
     _proportion("choice", "the likeliest option is the right one", _choice),
     _proportion("choice_normalised", "the likeliest option per byte is the right one", _choice_normalised),
     Metric(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tunesmith.data.example import AnyExample, Example, Message, Passage, Tokenized
+from tunesmith.data.example import AnyExample, Example, Message, Origin, Passage, Tokenized
 from tunesmith.errors import DataError
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.encoded import EncodedExample
@@ -62,6 +62,13 @@ def of_encoded(encoder: Encoder, examples: Sequence[EncodedExample]) -> list[Que
         prompt = (Message("user", encoder.tokenizer.decode(ids)),)
         found.append(Question(prompt, ids, _learned(encoder, last), (last,)))
     return found
+
+
+def answer_ids(encoder: Encoder, texts: Sequence[str]) -> list[list[int]]:
+    """Each text as the ids of a whole answer, its end token included: those that would be learned of it."""
+    asked = Message("user", "?")
+    examples = [Example((asked, Message("assistant", text)), Origin("options", 0)) for text in texts]
+    return [[int(i) for i in e.ids[e.weights > 0]] for e in encoder.encode_many(examples)]
 
 
 def _question(encoder: Encoder, example: AnyExample, context: int) -> Question:

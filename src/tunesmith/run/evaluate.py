@@ -10,9 +10,9 @@ from pathlib import Path
 
 import orjson
 
-from tunesmith.errors import DataError
+from tunesmith.errors import DataError, UsageError
 from tunesmith.evaluation import benchmark
-from tunesmith.evaluation.answering import items_of, suitable
+from tunesmith.evaluation.answering import chosen_items, items_of, suitable
 from tunesmith.evaluation.benchmark import Asked
 from tunesmith.evaluation.item import Item, save_items
 from tunesmith.evaluation.metrics import LIKELIHOOD, Metric, Score, guessed, item_scores, named, score
@@ -21,6 +21,9 @@ from tunesmith.evaluation.task import load_task
 from tunesmith.generation.settings import GenerationSettings
 from tunesmith.models.context import context_length
 from tunesmith.run.opened import Opened, Say, limited, open_model, to_stderr
+
+CHOSEN = ("choice", "f1_macro", "calibration_error")
+"""What is measured where labels are chosen, unless asked otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,52 @@ def evaluate(
         UsageError: a metric that is not known, or no such model.
         DataError: the data cannot be used as they are.
     """
+    opened, asked = _asked(model_or_run, data, metrics, limit, say)
+    task = Path(data).stem
+    evaluation = evaluate_questions(opened, task, asked, metrics=metrics, settings=settings, say=say)
+    if out is not None:
+        _write(out, evaluation, task)
+    return evaluation
+
+
+def evaluate_labels(
+    model_or_run: str,
+    data: str,
+    labels: str,
+    *,
+    metrics: Sequence[str] = (),
+    limit: int | None = None,
+    out: Path | None = None,
+    say: Say = to_stderr,
+) -> Evaluation:
+    """Score a run or a model by the label that it finds likeliest for each example; nothing is written.
+
+    `labels` are those among the references (`auto`), or a file's: one a line, or a JSON list. Every label is read once
+    for each example, on one copy of its prompt.
+
+    Raises:
+        UsageError: a metric that is not known or needs the reference's own likelihood, or no such model.
+        DataError: the data or the labels cannot be used as they are.
+    """
+    chosen = named(metrics or CHOSEN)
+    if wrong := [metric.name for metric in chosen if metric.name in LIKELIHOOD]:
+        raise UsageError(f"{', '.join(wrong)}: is of the reference alone. Leave --labels away.")
+    opened, asked = _asked(model_or_run, data, metrics, limit, say)
+    known, task = label_set(labels, asked), Path(data).stem
+    said = f"labels: the likeliest of {len(known)} is the answer; metrics: {', '.join(m.name for m in chosen)}"
+    say(said)
+    longest = max(len(part) for question in asked for part in question.parts) + max(map(len, known))
+    items = chosen_items(opened.network(longest), opened.encoder, asked, known)
+    evaluation = Evaluation({task: {metric.name: score(metric, items) for metric in chosen}}, {task: items}, [said])
+    if out is not None:
+        _write(out, evaluation, task)
+    return evaluation
+
+
+def _asked(
+    model_or_run: str, data: str, metrics: Sequence[str], limit: int | None, say: Say
+) -> tuple[Opened, list[Question]]:
+    """The model, and the questions of a file as it is asked them."""
     named(metrics)  # a misspelled name is told before a model is loaded
     opened = open_model(model_or_run, say=say)
     reading = opened.read(data)
@@ -62,10 +111,7 @@ def evaluate(
     asked = questions(opened.encoder, limited(reading.examples, limit), context_length(opened.model.config))
     if not asked:
         raise DataError(f"{data}: there is no example to evaluate on.")
-    evaluation = evaluate_questions(opened, Path(data).stem, asked, metrics=metrics, settings=settings, say=say)
-    if out is not None:
-        _write(out, evaluation, Path(data).stem)
-    return evaluation
+    return opened, asked
 
 
 def evaluate_tasks(
@@ -153,6 +199,26 @@ def evaluate_questions(
         likelihood=bool(names & LIKELIHOOD),
     )
     return Evaluation({task: {metric.name: score(metric, items) for metric in chosen}}, {task: items}, said)
+
+
+def label_set(labels: str, asked: Sequence[Question]) -> list[str]:
+    """The labels to choose between: those among the references (`auto`), or those of a file.
+
+    Raises:
+        DataError: there are fewer than two, or the file cannot be read.
+    """
+    if labels == "auto":
+        found = sorted({question.reference.strip() for question in asked})
+    else:
+        try:
+            text = Path(labels).read_text(encoding="utf-8")
+            listed = orjson.loads(text) if text.lstrip().startswith("[") else text.splitlines()
+        except (OSError, ValueError) as error:
+            raise DataError(f"{labels}: no list of labels can be read from it ({error}).") from error
+        found = list(dict.fromkeys(str(label).strip() for label in listed if str(label).strip()))
+    if len(found) < 2:
+        raise DataError(f"{labels}: {len(found)} labels; two or more are needed to choose between.")
+    return found
 
 
 def _metrics(names: Sequence[str], asked: Sequence[Question]) -> tuple[list[Metric], str]:

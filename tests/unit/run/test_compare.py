@@ -16,12 +16,11 @@ def quiet(text: str) -> None:
 def test_a_model_does_not_differ_from_itself(run: Path, folder: Path, chats: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     evaluate(str(run), str(chats), metrics=["loss"], out=kept, say=quiet)
-    against_itself, against_base = compare_models(
-        [str(kept), str(run), str(folder)], str(chats), metrics=["loss"], say=quiet
-    )
-    assert [c.difference for c in against_itself.comparisons] == [0.0]
-    assert [c.better for c in against_itself.comparisons] == [None]
-    assert against_base.comparisons[0].difference != 0.0
+    names = [str(kept), str(run), str(folder)]
+    against_itself, against_base = compare_models(names, str(chats), metrics=["loss"], say=quiet).comparisons
+    assert [c.difference for c in against_itself] == [0.0]
+    assert [c.better for c in against_itself] == [None]
+    assert against_base[0].difference != 0.0
 
 
 def test_one_name_alone_and_a_model_without_data_are_refused(folder: Path) -> None:

@@ -1,0 +1,107 @@
+"""The page of a comparison: the table, and the items that one side won or lost, to be read side by side.
+
+The decision: losses stand first, because they are what one has to look at before one believes a difference; items on
+which neither side is better are only counted.
+"""
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+from tunesmith.evaluation.compare import Comparison
+from tunesmith.evaluation.item import Item
+from tunesmith.evaluation.metrics import METRICS, item_scores
+
+SHOWN = 200
+"""Items of each kind that stand on the page, at most."""
+
+
+def write_page(
+    path: Path, names: Sequence[str], answered: Sequence[Sequence[Item]], found: Sequence[Sequence[Comparison]]
+) -> None:
+    """The page of the first model against each of the others, in one file that needs no other."""
+    parts = [
+        _pair((names[0], name), (answered[0], items), comparisons)
+        for name, items, comparisons in zip(names[1:], answered[1:], found, strict=True)
+    ]
+    title = html.escape(f"{names[0]} against {', '.join(names[1:])}")
+    path.write_text(_PAGE.format(title=title, body="\n".join(parts)), encoding="utf-8")
+
+
+def _pair(names: tuple[str, str], items: tuple[Sequence[Item], Sequence[Item]], found: Sequence[Comparison]) -> str:
+    left, right = map(html.escape, names)
+    rows = "".join(
+        f"<tr><td>{c.metric}</td><td>{c.left:.4f}</td><td>{c.right:.4f}</td>"
+        f"<td>{c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}]</td>"
+        f"<td>{c.p:.4f}</td><td>{_finding(c, names)}</td></tr>"
+        for c in found
+    )
+    table = (
+        f"<section><h2>{left} against {right}</h2><table><tr><th>metric</th><th>{left}</th><th>{right}</th>"
+        f"<th>difference [95 %]</th><th>p (Holm)</th><th>finding</th></tr>{rows}</table></section>"
+    )
+    deciding = next((METRICS[c.metric] for c in found if METRICS[c.metric].kind != "counts"), None)
+    if deciding is None:
+        return table
+    sign = 1 if deciding.higher_is_better else -1
+    scores = [[one[deciding.name] for one in item_scores([deciding], side)] for side in items]
+    change = [sign * (b - a) for a, b in zip(*scores, strict=True)]
+    told = [
+        _listed(f"{right} lost", names, items, [i for i, c in enumerate(change) if c < 0], "lost"),
+        _listed(f"{right} won", names, items, [i for i, c in enumerate(change) if c > 0], "won"),
+    ]
+    same = sum(c == 0 for c in change)
+    return table + "".join(told) + f"<p>{same:,} items score the same by {deciding.name}.</p>"
+
+
+def _finding(c: Comparison, names: tuple[str, str]) -> str:
+    if c.better is not None:
+        return html.escape(f"{names[0] if c.better == 'left' else names[1]} is better")
+    shown = f"; {c.items:,} items can show {c.could_show:.3f}" if c.could_show is not None else ""
+    return f"no difference beyond chance{shown}"
+
+
+def _listed(
+    title: str,
+    names: tuple[str, str],
+    items: tuple[Sequence[Item], Sequence[Item]],
+    places: Sequence[int],
+    kind: str,
+) -> str:
+    more = f" (the first {SHOWN})" if len(places) > SHOWN else ""
+    parts = [f'<section class="{kind}"><h2>{title}: {len(places):,}{more}</h2>']
+    for place in places[:SHOWN]:
+        a, b = items[0][place], items[1][place]
+        cells = ((names[0], a.answer), (names[1], b.answer), ("reference", a.reference))
+        columns = "".join(
+            f"<div><h3>{html.escape(name)}</h3><pre>{html.escape(text)}</pre></div>" for name, text in cells
+        )
+        parts.append(
+            f"<details><summary>{place}: {html.escape(' '.join(a.prompt.split())[-140:])}</summary>"
+            f'<pre>{html.escape(a.prompt)}</pre><div class="side">{columns}</div></details>'
+        )
+    return "".join(parts) + "</section>"
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><style>
+:root {{ color-scheme: light dark; --ink: #1d2330; --soft: #5b6475; --back: #fff; --card: #f5f6f8; --a: #2f6fb3;
+  --b: #c8511b }}
+@media (prefers-color-scheme: dark) {{ :root {{ --ink: #e7e9ee; --soft: #a3acbd; --back: #14171d; --card: #1e232c;
+  --a: #7db4ec; --b: #f0936a }} }}
+body {{ margin: 0 auto; max-width: 70rem; padding: 1rem; font: 16px/1.5 system-ui, sans-serif; color: var(--ink);
+  background: var(--back) }}
+h1 {{ font-size: 1.3rem; overflow-wrap: anywhere }} h2 {{ font-size: 1rem }} h3 {{ font-size: .85rem; margin: .3rem 0;
+  color: var(--soft); overflow-wrap: anywhere }}
+section {{ background: var(--card); border-radius: .5rem; padding: 1rem; margin: 1rem 0; overflow-x: auto }}
+.lost h2 {{ color: var(--b) }} .won h2 {{ color: var(--a) }}
+table {{ border-collapse: collapse }} td, th {{ text-align: left; padding: .2rem .8rem .2rem 0 }}
+summary {{ cursor: pointer; overflow-wrap: anywhere }} p {{ color: var(--soft) }}
+pre {{ white-space: pre-wrap; overflow-wrap: anywhere; font: inherit; margin: 0 }}
+.side {{ display: grid; grid-template-columns: repeat(3, 1fr); gap: 1rem; margin: .5rem 0 1rem }}
+@media (max-width: 44rem) {{ .side {{ grid-template-columns: 1fr }} }}
+</style></head><body><h1>{title}</h1>
+{body}
+</body></html>
+"""
