@@ -6,7 +6,7 @@ no example, so counting them is the balance sheet.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -48,14 +48,17 @@ def find_in_file(name: str, message: str, file: str, line: int | None = None) ->
 Answer = Literal["stop", "drop"]
 
 
-def stopping(findings: Iterable[Finding], *, on_bad_record: Answer, on_no_target: Answer) -> tuple[Finding, ...]:
-    """The findings that stop a run under these settings."""
+def stopping(
+    findings: Iterable[Finding], *, on_bad_record: Answer, on_no_target: Answer, allow: Container[str] = ()
+) -> tuple[Finding, ...]:
+    """The findings that stop a run under these settings; `allow` names those that do not."""
     answers: Mapping[str | None, Answer] = {
         "data.on_bad_record": on_bad_record,
         "data.on_no_target": on_no_target,
         None: "stop",
     }
-    return tuple(f for f in findings if f.level == "stop" and answers[KINDS[f.name].setting] == "stop")
+    stops = (f for f in findings if f.level == "stop" and f.name not in allow)
+    return tuple(f for f in stops if answers[KINDS[f.name].setting] == "stop")
 
 
 @dataclass(slots=True)

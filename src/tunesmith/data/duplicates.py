@@ -141,10 +141,11 @@ def near_leaks(train: Sequence[AnyExample], held_out: Sequence[AnyExample], thre
     return [best[i] for i in sorted(best) if best[i].origin not in exact]
 
 
-def repeated(examples: Sequence[AnyExample], threshold: float = 0.8) -> list[Finding]:
-    """Findings for duplicates, contradictions and near duplicates within one set."""
+def repeated(examples: Sequence[AnyExample], threshold: float | None = 0.8) -> list[Finding]:
+    """Findings for duplicates, contradictions and, from a similarity of `threshold` on, near duplicates in one set."""
     findings = []
-    for twin in (*exact_twins(examples), *near_twins(examples, threshold)):
+    near = near_twins(examples, threshold) if threshold is not None else []
+    for twin in (*exact_twins(examples), *near):
         if twin.kind == "same":
             message = f"the same as {twin.other}."
             findings.append(find("duplicate", message, twin.origin))

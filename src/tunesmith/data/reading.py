@@ -6,7 +6,7 @@ finding that stopped it; nothing is repaired in silence and nothing vanishes.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -45,16 +45,22 @@ class Reading:
     totals: Mapping[str, int]
 
     def refuse(
-        self, *, on_bad_record: Answer = "stop", on_no_target: Answer = "stop", way_out: str | None = None
+        self,
+        *,
+        on_bad_record: Answer = "stop",
+        on_no_target: Answer = "stop",
+        allow: Container[str] = (),
+        way_out: str | None = None,
     ) -> None:
         """Return only if nothing that was found stops a run under these settings.
 
-        `way_out` is what drops such records instead of stopping, where it is not the settings of a run.
+        `allow` names findings that stop nothing. `way_out` is what drops such records instead of stopping, where it is
+        not the settings of a run.
 
         Raises:
             DataError: lists the first findings that do, their number and the setting that drops such records.
         """
-        found = stopping(self.findings, on_bad_record=on_bad_record, on_no_target=on_no_target)
+        found = stopping(self.findings, on_bad_record=on_bad_record, on_no_target=on_no_target, allow=allow)
         if found:
             total = sum(self.totals[name] for name in {f.name for f in found})
             raise DataError(f"{total} findings in {self.read} records stop the run:\n{_refusal(found, total, way_out)}")
@@ -64,8 +70,10 @@ def _refusal(found: Sequence[Finding], total: int, way_out: str | None) -> str:
     shown = "\n".join(f"  {f}" for f in found[:10])
     more = f"\n  … and {total - 10} more" if total > 10 else ""
     settings = sorted({setting for f in found if (setting := KINDS[f.name].setting)})
-    drop = f", or go on without them: {way_out or ' '.join(f'{s}=drop' for s in settings)}" if settings else ""
-    return f"{shown}{more}\nCorrect them{drop}."
+    names = ", ".join(sorted({f.name for f in found}))
+    drop = f"{' '.join(f'{s}=drop' for s in settings)} for all of their kind, or " if settings else ""
+    way_out = way_out or f"{drop}data.allow='[{names}]'"
+    return f"{shown}{more}\nCorrect them, or go on without them: {way_out}."
 
 
 @dataclass(slots=True)

@@ -22,8 +22,12 @@ class DataSettings(Settings):
     """Field names of the file, by the format's own names: `{prompt: question, completion: answer}`."""
     system: str | None = None
     """A system message put before every conversation that has none."""
+    licence: str | None = None
+    """The licence of the data, as it shall stand in the report and the model card."""
     minimum: int = Field(default=10, ge=1)
     """The fewest training examples a run starts with."""
+    allow: tuple[str, ...] = ()
+    """Names of findings that may stand: records that they stop are left out, and of warnings nothing is said."""
     on_bad_record: Literal["stop", "drop"] = "stop"
     """What to do with a record that cannot be read or used."""
     on_no_target: Literal["stop", "drop"] = "stop"

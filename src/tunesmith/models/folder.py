@@ -9,8 +9,6 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig
-
 from tunesmith.errors import ModelError
 from tunesmith.models.context import NO_LIMIT, context_length
 from tunesmith.models.fingerprint import INDEX, weight_files, weights_sha256
@@ -67,6 +65,8 @@ def describe(folder: Path) -> dict[str, str | int | bool | None]:
 
 
 def _about_model(folder: Path) -> dict[str, str | int | bool | None]:
+    from transformers import AutoConfig
+
     try:
         with quiet():
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)

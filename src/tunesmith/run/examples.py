@@ -10,21 +10,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.data.checks import Finding
-from tunesmith.data.duplicates import leaked
+from tunesmith.data.duplicates import leaked, repeated
 from tunesmith.data.example import AnyExample, Example, Passage, Tokenized
 from tunesmith.data.reading import Reading, read_examples
 from tunesmith.data.settings import DataSettings
 from tunesmith.data.split import Split, split
+from tunesmith.data.survey import survey
 from tunesmith.errors import DataError, TemplateError
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.encoded import EncodedExample
+from tunesmith.tokens.findings import require_known
 from tunesmith.tokens.store import Store
 
 SHARE = 0.05
 """Of the training file, for validation and for test each, where the recipe says nothing."""
+NEAR, NEAR_AT_MOST = 0.8, 20_000
+"""From which similarity on examples nearly repeat each other, and up to how many of them are compared before a run."""
 SHOWN = 10
 Rewrite = Callable[[Sequence[AnyExample]], Sequence[AnyExample]]
 CHUNK = 256
+REFUSALS = {
+    "template-refuses": ("cannot be encoded", "on_bad_record"),
+    "unknown-token-id": ("cannot be encoded", "on_bad_record"),
+    "too-long": ("are longer than the context of {limit:,} tokens", "on_too_long"),
+    "no-target": ("teach nothing", "on_no_target"),
+}
+"""What is said of examples that cannot be trained, and the setting that leaves them out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +45,9 @@ class Sets:
     Each of the `read` records is in a set or counted in `dropped`: `read` = the sizes (before passages were cut into
     windows) + Σ `dropped`. Message trees alone differ: there many records make one example, or one makes many, and
     `dropped` counts records that gave none and examples that cannot be trained. `leaks` are held-out examples that
-    stand in the training data, where validation or test came as files of their own. The last `replayed` of the training
-    examples are general text that was added to them.
+    stand in the training data, where validation or test came as files of their own. `warned` holds the first finding
+    of each kind that warns and how many there are; what several records tell together is looked for where they are held
+    in memory. The last `replayed` of the training examples are general text that was added to them.
     """
 
     train: Sequence[EncodedExample]
@@ -47,6 +59,7 @@ class Sets:
     sha256: Mapping[str, str]
     findings: Mapping[str, int]
     leaks: tuple[Finding, ...] = ()
+    warned: tuple[tuple[Finding, int], ...] = ()
     replayed: int = 0
 
     @property
@@ -71,6 +84,9 @@ def read_sets(
     """
     books = Books(data, encoder, context, split_turns)
     reading = books.read("data.train", data.train)
+    near = NEAR if len(reading.examples) <= NEAR_AT_MOST else None
+    in_all = [*repeated(reading.examples, near), *survey(reading.examples, personal=False)[1]]
+    books.warn(in_all, Counter(finding.name for finding in in_all))
     share, files = shares(data)
     parts = split(reading.examples, validation=share["validation"], test=share["test"])
     given = {name: books.read(f"data.{name}", file).examples for name, file in files.items()}
@@ -83,7 +99,7 @@ def read_sets(
     require_enough(data, len(train))
     return Sets(
         train, validation, test, books.total, dict(books.dropped), reading.format, books.sha256, dict(books.findings),
-        tuple(leaks),
+        tuple(leaks), tuple(books.warned.values()),
     )  # fmt: skip
 
 
@@ -93,7 +109,7 @@ def require_enough(data: DataSettings, count: int) -> None:
     Raises:
         DataError: they are fewer than `data.minimum`.
     """
-    if count < data.minimum:
+    if count < data.minimum and not (count and "too-few" in data.allow):
         raise DataError(
             f"{_named(data.train)}: {count} training examples, but a run starts with {data.minimum} or more "
             f"(gains are usually seen from 50 to 100 on). Add examples, or set data.minimum={max(count, 1)}."
@@ -124,9 +140,9 @@ class Books:
         self.dropped: Counter[str] = Counter()
         self.findings: Counter[str] = Counter()
         self.sha256: dict[str, str] = {}
-        self._refused: list[str] = []
-        self._long: list[str] = []
-        self._mute: list[str] = []
+        self.warned: dict[str, tuple[Finding, int]] = {}
+        self._refused: dict[str, list[str]] = {}
+        require_known(data.allow)
 
     def read(self, name: str, source: str | tuple[str, ...]) -> Reading:
         d = self._data
@@ -140,7 +156,9 @@ class Books:
         Raises:
             DataError: something in it stops the run.
         """
-        reading.refuse(on_bad_record=self._data.on_bad_record, on_no_target=self._data.on_no_target)
+        d = self._data
+        reading.refuse(on_bad_record=d.on_bad_record, on_no_target=d.on_no_target, allow=d.allow)
+        self.warn(reading.findings, reading.totals)
         self.total += reading.read
         self.dropped.update(reading.dropped)
         self.findings.update(reading.totals)
@@ -148,12 +166,18 @@ class Books:
 
     def state(self) -> dict[str, Any]:
         """What has been counted so far, for JSON."""
-        return {"dropped": dict(self.dropped), "lists": [self._refused, self._long, self._mute]}
+        return {"dropped": dict(self.dropped), "refused": self._refused}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
         self.dropped = Counter(state["dropped"])
-        self._refused, self._long, self._mute = (list(places) for places in state["lists"])
+        self._refused = dict(state["refused"])
+
+    def warn(self, findings: Sequence[Finding], totals: Mapping[str, int]) -> None:
+        """Keep the first finding of each kind that warns and how many there are, to be told before training."""
+        for finding in reversed(findings):
+            if finding.level == "warn" and finding.name not in self._data.allow:
+                self.warned[finding.name] = (finding, totals[finding.name])
 
     def encode(self, examples: Sequence[AnyExample]) -> tuple[EncodedExample, ...]:
         """The examples that can be trained."""
@@ -182,47 +206,48 @@ class Books:
         try:
             return self._encoder.encode_split(example) if self._split_turns else [self._encoder.encode(example)]
         except TemplateError as refusal:
-            self.dropped["template-refuses"] += 1
-            self._refused.append(str(refusal))
+            self._drop("template-refuses", str(refusal))
             return []
 
     def _ready(self, row: Tokenized) -> list[EncodedExample]:
         try:
             return [self._encoder.tokenized(row)]
         except TemplateError as refusal:
-            self.dropped["unknown-token-id"] += 1
-            self._refused.append(str(refusal))
+            self._drop("unknown-token-id", str(refusal))
             return []
 
     def _usable(self, encoded: EncodedExample) -> bool:
         if len(encoded) > self._limit:
-            self.dropped["too-long"] += 1
-            self._long.append(f"{encoded.origin} ({len(encoded):,} tokens)")
+            self._drop("too-long", f"{encoded.origin} ({len(encoded):,} tokens)")
             return False
         if not encoded.target_weight > 0:
-            self.dropped["no-target"] += 1
-            self._mute.append(str(encoded.origin))
+            self._drop("no-target", str(encoded.origin))
             return False
         return True
 
+    def _drop(self, name: str, what: str) -> None:
+        self.dropped[name] += 1
+        places = self._refused.setdefault(name, [])
+        if len(places) < SHOWN:
+            places.append(what)
+
     def close(self) -> None:
         """Refuse what the recipe does not say to drop."""
-        d, problems = self._data, []
-        if self._refused and d.on_bad_record == "stop":
-            problems.append(_listed(f"{len(self._refused)} examples cannot be encoded", self._refused, "on_bad_record"))
-        if self._long and d.on_too_long == "stop":
-            what = f"{len(self._long)} examples are longer than the context of {self._limit:,} tokens"
-            problems.append(_listed(what, self._long, "on_too_long"))
-        if self._mute and d.on_no_target == "stop":
-            problems.append(_listed(f"{len(self._mute)} examples teach nothing", self._mute, "on_no_target"))
+        answers = self._data.model_dump()
+        problems = [
+            self._listed(name, what.format(limit=self._limit), setting)
+            for name, (what, setting) in REFUSALS.items()
+            if name in self._refused and answers[setting] == "stop" and name not in self._data.allow
+        ]
         if problems:
             raise DataError("\n".join(problems))
 
-
-def _listed(what: str, where: Sequence[str], setting: str) -> str:
-    shown = "".join(f"\n  {place}" for place in where[:SHOWN])
-    more = f"\n  … and {len(where) - SHOWN} more" if len(where) > SHOWN else ""
-    return f"{what}:{shown}{more}\nCorrect them, or go on without them: data.{setting}=drop."
+    def _listed(self, name: str, what: str, setting: str) -> str:
+        count, places = self.dropped[name], self._refused[name]
+        shown = "".join(f"\n  {place}" for place in places)
+        more = f"\n  … and {count - len(places)} more" if count > len(places) else ""
+        way_out = f"data.{setting}=drop or data.allow='[{name}]'"
+        return f"{count} examples {what}:{shown}{more}\nCorrect them, or go on without them: {way_out}."
 
 
 def _named(source: str | tuple[str, ...]) -> str:

@@ -4,16 +4,18 @@ The decision: nothing is written before all of it has succeeded, so bad input le
 """
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from tunesmith.data.checks import Finding
 from tunesmith.data.files import find_files
+from tunesmith.data.settings import DataSettings
 from tunesmith.errors import RecipeError, UsageError
 from tunesmith.evaluation.metrics import METRICS, named
+from tunesmith.evaluation.task import load_task
 from tunesmith.models.allocator import keep_freed_memory
 from tunesmith.models.context import context_length, read_config
 from tunesmith.models.folder import is_adapter
@@ -30,6 +32,7 @@ from tunesmith.run.examples import SHOWN, Sets
 from tunesmith.run.replaying import with_replay
 from tunesmith.run.resolve import Shapes, dangers, resolve, setting
 from tunesmith.run.rewriting import rewriter
+from tunesmith.run.settling import settle
 from tunesmith.tokens.builtin import BUILT_IN, missing_control_tokens, template_text, with_control_tokens
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.tokenizer import Tokenizer
@@ -109,8 +112,8 @@ def prepare(loaded: Loaded, say: Say) -> Prepared:
     )
     _require_measured(loaded.recipe, sets)
     say(_balance(sets))
-    if sets.leaks:
-        say(_leak_warning(sets.leaks))
+    for warning in _warnings(loaded.recipe.data, sets):
+        say(warning)
     sets = with_replay(loaded.recipe, sets, encoder, source, say)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = resolve(
@@ -145,13 +148,17 @@ def make_ready(prepared: Prepared, say: Say) -> Ready:
     for note in applied.notes:
         say(f"  {note}")
     say(f"probe: {found.reason}")
-    return Ready(model, applied, found)
+    longest = prepared.sets.longest
+    network = settle(found.network, applied, recipe.method, recipe.training, longest=longest, say=say)
+    return Ready(model, applied, replace(found, network=network))
 
 
 def _require_measured(recipe: Recipe, sets: Sets) -> None:
     """Return only if what the ways to keep are chosen by is measured in this run."""
     keeping = recipe.keeping
     asked = {"interpolate": keeping.interpolate != "off", "most_lost": keeping.most_lost is not None}
+    for name in recipe.retention.tasks:
+        load_task(name)  # a misspelled name is told before hours go into a run
     for name, wanted in asked.items():
         if wanted and not sets.validation:
             raise RecipeError(f"keeping.{name}: is chosen on validation data, and there are none. Set data.validation.")
@@ -226,6 +233,18 @@ def _balance(sets: Sets) -> str:
     dropped = "".join(f", {count:,} dropped ({name})" for name, count in sets.dropped.items())
     parts = f"{len(sets.train):,} train, {len(sets.validation):,} validation, {len(sets.test):,} test"
     return f"data: {sets.format}; {sets.read:,} records read: {parts}{dropped}"
+
+
+def _warnings(data: DataSettings, sets: Sets) -> Iterator[str]:
+    """What a check of the data would warn of, a sentence for each kind with the first place."""
+    for finding, count in sets.warned:
+        often = f" ({count:,} times)" if count > 1 else ""
+        yield f"warning: {finding.name}{often}: {finding}"
+    if sets.warned:
+        files = [data.train] if isinstance(data.train, str) else data.train
+        yield f"  all of them: tunesmith data check {' '.join(files)}"
+    if sets.leaks and "leak" not in data.allow:
+        yield _leak_warning(sets.leaks)
 
 
 def _leak_warning(leaks: Sequence[Finding]) -> str:

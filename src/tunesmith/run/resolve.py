@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from tunesmith.batches.order import steps_per_epoch
 from tunesmith.models.settings import Lora
 from tunesmith.recipe import Loaded, Recipe
@@ -54,6 +52,8 @@ class Shapes:
 def total_memory(device: str) -> int:
     """Bytes of memory that the machine (or the GPU) has in all."""
     if device == "cuda":
+        import torch  # takes seconds, and a check of data does without
+
         return int(torch.cuda.get_device_properties(0).total_memory)
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
@@ -63,7 +63,7 @@ def resolve(loaded: Loaded, *, examples: int, longest: int, validated: bool, sha
     asked = loaded
     for name, choose in (
         ("training.dtype", lambda r: _dtype(r, device)),
-        ("training.threads", lambda r: (torch.get_num_threads(), "one for each core that this process may use")),
+        ("training.threads", lambda r: _threads()),
         ("training.learning_rate", _learning_rate),
         ("training.batch_size", lambda r: _batch_size(r, examples)),
         ("training.epochs", lambda r: _epochs(r, examples)),
@@ -108,6 +108,12 @@ def _dtype(recipe: Recipe, device: str) -> tuple[str, str]:
     if device == "cuda":
         return "bfloat16", "what this GPU computes fastest"
     return "float32", "exact, and the fastest that this CPU does well"
+
+
+def _threads() -> tuple[int, str]:
+    import torch
+
+    return torch.get_num_threads(), "one for each core that this process may use"
 
 
 def _learning_rate(recipe: Recipe) -> tuple[float, str]:

@@ -4,9 +4,11 @@ The decision: names, levels and remedies stand where the findings are made; here
 drift from the code. It stands in this room because this is the first that knows both what is read and what is encoded.
 """
 
-from collections.abc import Iterator, Mapping
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
 
 from tunesmith.data.kinds import FILES, RECORDS, SETS, Kind
+from tunesmith.errors import RecipeError
 from tunesmith.tokens.checks import KINDS as TOKENS
 
 KINDS: Mapping[str, Kind] = {**FILES, **RECORDS, **SETS, **TOKENS}
@@ -111,6 +113,19 @@ Everything that `tunesmith data check` can find, made from the code by `tunesmit
 cannot be used as it is, and a run does not start; the setting drops such records instead. `warn`: it can be used, but
 probably should not. `note`: nothing needs to be done."""
 _ROOMS = (("In files", FILES), ("In records", RECORDS), ("In sets", SETS), ("In tokens", TOKENS))
+
+
+def require_known(names: Iterable[str]) -> None:
+    """Return only if every name is that of a finding.
+
+    Raises:
+        RecipeError: one is not; suggests the nearest.
+    """
+    for name in names:
+        if name not in KINDS:
+            near = difflib.get_close_matches(name, KINDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else " `tunesmith data findings` lists them."
+            raise RecipeError(f"data.allow: there is no finding {name!r}.{hint}")
 
 
 def findings_page() -> str:

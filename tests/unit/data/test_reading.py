@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tunesmith.data.example import Example
@@ -165,7 +165,7 @@ _records = st.one_of(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(_records, min_size=1, max_size=6))
 def test_whatever_the_records_hold_each_is_an_example_or_counted_as_dropped(records: list[Any]) -> None:
     try:

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
+from transformers import AutoTokenizer
 from unit.models.folders import folder, gguf_file
 
 from tunesmith.errors import ModelError, UsageError
-from tunesmith.models import sources
+from tunesmith.models import gguf
 from tunesmith.models.sources import known, resolve
 
 
@@ -30,7 +32,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
             raise LocalEntryNotFoundError("not here")
         return str(place if place.exists() else folder(place))
 
-    monkeypatch.setattr(sources, "snapshot_download", snapshot)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     return asked
 
 
@@ -42,7 +44,7 @@ def test_a_folder_is_taken_where_it_is(tmp_path: Path) -> None:
 def test_a_gguf_file_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = gguf_file(tmp_path / "tiny.gguf")
     first = resolve(str(file))
-    monkeypatch.setattr(sources.gguf, "convert", None)
+    monkeypatch.setattr(gguf, "convert", None)
     assert resolve(str(file)) == first
     assert first == resolve(str(file.rename(tmp_path / "tiny.GGUF")))
     assert str(first.folder) in [model.name for model in known()]
@@ -76,7 +78,7 @@ def test_a_folder_with_only_a_slow_tokenizer_gets_a_fast_one(tmp_path: Path, mon
         def save_pretrained(self, target: Path) -> None:
             (target / "tokenizer.json").write_bytes((tmp_path / "fast.json").read_bytes())
 
-    monkeypatch.setattr(sources.AutoTokenizer, "from_pretrained", lambda _, trust_remote_code: Slow())
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda _, trust_remote_code: Slow())
     source = resolve(str(place))
     assert source.folder != place
     assert (source.folder / "model.safetensors").samefile(place / "model.safetensors")
