@@ -1,18 +1,22 @@
 """Data that stand elsewhere: `https`, `s3`, `gs`, `hf` and other addresses, and data sets of the Hugging Face hub.
 
 The decision: what is remote is fetched whole into the cache before it is read, so that a run reads the same bytes from
-beginning to end, and again without network. A file that changed at its place is fetched anew.
+beginning to end, and again without network. A file that changed at its place is fetched anew. No more is fetched than
+the disk has room for, whatever the server announced.
 """
 
 import hashlib
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tunesmith.errors import DataError
 
 HUB = "hub:"
+LEFT_FREE = 2**30
+"""Bytes of the disk that a fetched file leaves free."""
+_PART = 2**20
 
 
 def is_remote(source: str) -> bool:
@@ -39,7 +43,8 @@ def fetch(source: str, cache: Path | None = None) -> list[Path]:
     """The local copies of the files at an address, by name; fetched unless they are in the cache as they are there.
 
     Raises:
-        DataError: nothing is there, it cannot be reached and no copy is held, or its protocol needs another package.
+        DataError: nothing is there, it cannot be reached and no copy is held, it is larger than the disk has room for,
+            or its protocol needs another package.
     """
     import fsspec
 
@@ -71,10 +76,27 @@ def _copy(files: Any, name: str, folder: Path) -> Path:
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = target.with_name(f"{target.name}.{os.getpid()}.part")
-        with files.open(name, "rb") as there, unfinished.open("wb") as here:
-            shutil.copyfileobj(there, here, 2**20)
-        os.replace(unfinished, target)
+        try:
+            with files.open(name, "rb") as there, unfinished.open("wb") as here:
+                _pour(there, here, room(target.parent), name)
+            os.replace(unfinished, target)
+        finally:
+            unfinished.unlink(missing_ok=True)
     return target
+
+
+def room(folder: Path) -> int:
+    """The most bytes that may be written below `folder`."""
+    return max(shutil.disk_usage(folder).free - LEFT_FREE, 0)
+
+
+def _pour(there: BinaryIO, here: BinaryIO, most: int, name: str) -> None:
+    written = 0
+    while part := there.read(_PART):
+        written += len(part)
+        if written > most:
+            raise DataError(f"{name}: holds more than the {most / 2**30:.1f} GiB that the disk has room for.")
+        here.write(part)
 
 
 def _held(folder: Path, source: str, error: OSError) -> list[Path]:
