@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from tunesmith.cli import (
+    audit,
     chat,
     compare,
     data,
@@ -22,6 +23,7 @@ from tunesmith.cli import (
     export,
     generate,
     jobs,
+    judge,
     models,
     profile,
     recipe,
@@ -43,6 +45,8 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("judge")(judge.judge)
+app.command("audit")(audit.audit)
 app.command("retain")(retain.retain)
 app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)

@@ -156,7 +156,9 @@ def prompt_ids(encoder: Encoder, task: Task, question: Asked) -> list[int]:
 
 
 def _written(network: Network, encoder: Encoder, task: Task, questions: Sequence[Asked]) -> list[Item]:
-    settings = GenerationSettings(max_new_tokens=task.max_new_tokens)
+    several = task.samples > 1
+    settings = GenerationSettings(max_new_tokens=task.max_new_tokens, temperature=task.temperature if several else 0.0)
+    questions = [question for question in questions for _ in range(task.samples)]
     prompts = [prompt_ids(encoder, task, question) for question in questions]
     answers = generate(network.model, prompts, settings=settings, stop_ids=encoder.stop_ids)
     found = []
@@ -165,5 +167,7 @@ def _written(network: Network, encoder: Encoder, task: Task, questions: Sequence
         ends = [place for place in (text.find(end) for end in task.until) if place >= 0]
         cut = text[: min(ends)] if ends else text
         finished = answer.finished == "stop" or bool(ends)
-        found.append(Item(cut.strip(), question.reference, finished, math.nan, 0, question.prompt))
+        found.append(
+            Item(cut if task.keep_spaces else cut.strip(), question.reference, finished, math.nan, 0, question.prompt)
+        )
     return found

@@ -32,6 +32,20 @@ def counts(items: Sequence[Item]) -> Array:
     return table.reshape(len(items), -1)
 
 
+def confusion(items: Sequence[Item]) -> tuple[list[str], list[list[int]]]:
+    """The labels among the references, sorted, and how often each (row) was answered as each of them (column).
+
+    The last column counts answers that name no label, or several.
+    """
+    names = sorted({item.reference.strip() for item in items})
+    place = {name: index for index, name in enumerate(names)}
+    table = [[0] * (len(names) + 1) for _ in names]
+    for item in items:
+        named = label(item.answer, names)
+        table[place[item.reference.strip()]][len(names) if named is None else place[named]] += 1
+    return names, table
+
+
 def averaged(part: Part, average: Average) -> Value:
     """Precision, recall or F1 from summed `counts`: the mean over classes (macro), or of all items together (micro).
 

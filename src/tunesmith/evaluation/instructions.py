@@ -13,6 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
+
+from tunesmith.evaluation.intervals import Array
+from tunesmith.evaluation.item import Item
+
 Check = Callable[..., bool]
 
 _ENDINGS = re.compile(r"[.!?]+[\"')\]]*(?=\s|$)")
@@ -192,3 +197,24 @@ CHECKS: dict[str, Check] = {
     "startend:quotation": lambda text: len(text.strip()) > 1 and text.strip()[0] == text.strip()[-1] == '"',
 }
 """The kinds of instructions by the names that IFEval gives them; each takes the answer and IFEval's own arguments."""
+
+
+def all_followed(*, loose: bool) -> Callable[[Item], float]:
+    """What gives 1 for an item whose answer follows all instructions of its reference (JSON: instructions, given)."""
+    return lambda item: all(_of(item, loose=loose))
+
+
+def each_followed(*, loose: bool) -> Callable[[Sequence[Item]], Array]:
+    """What gives, for each item, how many instructions are followed, and how many there are [n, 2]."""
+
+    def columns(items: Sequence[Item]) -> Array:
+        found = [_of(item, loose=loose) for item in items]
+        return np.array([(sum(one), len(one)) for one in found], dtype=np.float64).reshape(-1, 2)
+
+    return columns
+
+
+def _of(item: Item, *, loose: bool) -> list[bool]:
+    asked = json.loads(item.reference)
+    given = [{name: value for name, value in part.items() if value is not None} for part in asked["given"]]
+    return followed(item.answer, list(zip(asked["instructions"], given, strict=True)), loose=loose)

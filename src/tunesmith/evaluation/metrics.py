@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tunesmith.errors import UsageError
-from tunesmith.evaluation import classes, instructions, overlap, parsing
+from tunesmith.evaluation import classes, execution, instructions, overlap, parsing
 from tunesmith.evaluation.intervals import Array, Value, bootstrap, wilson
 from tunesmith.evaluation.item import Item
 from tunesmith.evaluation.parsing import NotJson
@@ -132,6 +132,19 @@ def _json_match(item: Item) -> float:
     return answer is not NotJson and parsing.same_json(answer, _json(item.reference))
 
 
+def _json_schema(item: Item) -> float:
+    answer, reference = _json(item.answer), _json(item.reference)
+    if answer is NotJson:
+        return False
+    if isinstance(reference, dict) and reference.keys() & {"$schema", "properties"}:
+        return parsing.fits_schema(json.loads(item.answer), json.loads(item.reference))
+    return parsing.same_shape(answer, reference)
+
+
+def _final_answer(item: Item) -> float:
+    return parsing.final_answer(item.answer) == " ".join(item.reference.strip().rstrip(".").casefold().split())
+
+
 def _json_fields(items: Sequence[Item]) -> Array:
     return np.array([_fields(_json(item.answer), _json(item.reference)) for item in items], dtype=np.float64)
 
@@ -190,24 +203,6 @@ def _calibration(sums: Array) -> Array:
     return error
 
 
-def _followed(item: Item, *, loose: bool) -> list[bool]:
-    asked = json.loads(item.reference)
-    given = [{k: v for k, v in part.items() if v is not None} for part in asked["given"]]
-    return instructions.followed(item.answer, list(zip(asked["instructions"], given, strict=True)), loose=loose)
-
-
-def _all_followed(*, loose: bool) -> Callable[[Item], float]:
-    return lambda item: all(_followed(item, loose=loose))
-
-
-def _each_followed(*, loose: bool) -> Callable[[Sequence[Item]], Array]:
-    def columns(items: Sequence[Item]) -> Array:
-        found = [_followed(item, loose=loose) for item in items]
-        return np.array([(sum(one), len(one)) for one in found], dtype=np.float64).reshape(-1, 2)
-
-    return columns
-
-
 def _likelihood(per: Callable[[Item], float]) -> Callable[[Sequence[Item]], Array]:
     def columns(items: Sequence[Item]) -> Array:
         return np.array([(item.nats, per(item)) for item in items], dtype=np.float64).reshape(-1, 2)
@@ -247,6 +242,11 @@ _LISTED = (
     ),
     _proportion("json_valid", "the whole answer is one JSON value", lambda item: _json(item.answer) is not NotJson),
     _proportion("json_match", "the answer is JSON equal to the reference", _json_match),
+    _proportion(
+        "json_schema",
+        "the answer is JSON that fits the reference: a schema, or a value of the same shape",
+        _json_schema,
+    ),
     Metric(
         "json_fields",
         1,
@@ -255,28 +255,44 @@ _LISTED = (
         kind="ratio",
     ),
     _proportion("numeric_answer", "the number after `####`, or the last one, is the reference's", _number),
+    _proportion("final_answer", "what follows the last `the answer is` is the reference", _final_answer),
+    _proportion(
+        "code_runs", "the code passes the tests of its reference (runs it: TUNESMITH_RUN_CODE=1)", execution.code_runs
+    ),
+    *(
+        Metric(
+            f"pass_at_{k}",
+            1,
+            f"the chance that one of {k} answers passes its tests",
+            execution.pass_at_columns(k),
+            kind="counts",
+        )
+        for k in (1, 10, 100)
+    ),
     _proportion("numeric_form", "the answer ends with a line `#### number` and stops", _ends_with_number),
     _proportion("ends_properly", "the answer stopped by the template's end token", lambda item: item.finished),
     _proportion(
-        "instructions_all", "the answer follows all of IFEval's instructions, as written", _all_followed(loose=False)
+        "instructions_all",
+        "the answer follows all of IFEval's instructions, as written",
+        instructions.all_followed(loose=False),
     ),
     _proportion(
         "instructions_all_loose",
         "the same, a line of politeness around it and asterisks aside",
-        _all_followed(loose=True),
+        instructions.all_followed(loose=True),
     ),
     Metric(
         "instructions_each",
         1,
         "share of IFEval's instructions that are followed, as written",
-        _each_followed(loose=False),
+        instructions.each_followed(loose=False),
         kind="ratio",
     ),
     Metric(
         "instructions_each_loose",
         1,
         "the same, a line of politeness around it and asterisks aside",
-        _each_followed(loose=True),
+        instructions.each_followed(loose=True),
         kind="ratio",
     ),
     _proportion("choice", "the likeliest option is the right one", _choice),

@@ -14,6 +14,7 @@ from typing import Any
 
 MARKED_NUMBER = re.compile(r"####\s*(-?[\d.,]*\d)")
 ANY_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+_FINAL = re.compile(r"the answer is\s*:?", re.IGNORECASE)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -100,3 +101,42 @@ def same_json(left: Any, right: Any) -> bool:
 def words(text: str) -> Counter[str]:
     """The words of SQuAD's scoring: lower case, no punctuation, no articles (https://arxiv.org/abs/1606.05250)."""
     return Counter(_ARTICLES.sub(" ", text.casefold().translate(_PUNCTUATION)).split())
+
+
+def final_answer(text: str) -> str:
+    """What follows the last `the answer is` up to the end of its line, without the full stop or marks around it.
+
+    The form that answers with reasoning are asked for (Wei et al., 2022, https://arxiv.org/abs/2201.11903); empty where
+    it does not stand there.
+    """
+    _, *after = _FINAL.split(text)
+    said = after[-1].partition("\n")[0] if after else ""
+    return " ".join(said.strip().rstrip(".").strip("*`\"' ").casefold().split())
+
+
+def same_shape(value: Any, example: Any) -> bool:
+    """Whether two values from `json_value` have the same fields all the way down, of the same kinds.
+
+    Lists are of a shape if every element has the shape of the example's first one.
+    """
+    if isinstance(example, dict):
+        same = isinstance(value, dict) and value.keys() == example.keys()
+        return same and all(same_shape(value[key], example[key]) for key in example)
+    if isinstance(example, list):
+        return isinstance(value, list) and (not example or all(same_shape(one, example[0]) for one in value))
+    return type(value) is type(example)
+
+
+def fits_schema(value: Any, schema: Any) -> bool:
+    """Whether a JSON value is valid under a JSON Schema; references that lead out of it are not followed."""
+    from jsonschema import ValidationError, validators
+    from jsonschema.exceptions import SchemaError
+    from referencing.exceptions import Unresolvable
+
+    kind = validators.validator_for(schema, default=validators.validator_for({}))
+    try:
+        kind.check_schema(schema)
+        kind(schema).validate(value)
+    except (ValidationError, SchemaError, Unresolvable):
+        return False
+    return True

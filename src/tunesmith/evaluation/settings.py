@@ -13,3 +13,7 @@ class RetentionSettings(Settings):
     kept; or a file of plain text; `off` measures nothing."""
     share: float = Field(default=0.08, gt=0, le=1)
     """Most of the training's own work that measuring may cost; a short run is measured on less text."""
+    tasks: tuple[str, ...] = ()
+    """Benchmarks that base and tuned answer when the run has ended, by name (`mmlu`), beside the share above."""
+    items: int = Field(default=200, ge=1)
+    """Questions of each of them."""

@@ -73,6 +73,12 @@ class Task(Settings):
     """Ask through the model's chat template instead of as plain text."""
     until: tuple[str, ...] = ("\n\n",)
     """Texts at which a generated answer ends."""
+    keep_spaces: bool = False
+    """Keep the white space around a generated answer, as code needs it."""
+    samples: int = Field(default=1, ge=1)
+    """How many answers are written to each question; above 1 they are drawn at `temperature`."""
+    temperature: float = Field(default=0.8, gt=0)
+    """Of the draws, where there are several."""
     max_new_tokens: int = Field(default=256, ge=1)
     """The longest generated answer."""
     metrics: tuple[str, ...] = ()

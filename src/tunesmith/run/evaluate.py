@@ -167,7 +167,8 @@ def _parts(name: str, all_of: Sequence[Asked], found: Sequence[Item]) -> dict[st
     subsets = sorted({question.subset for question in all_of})
     parts = {name: list(found)}
     if len(subsets) > 1:
-        pairs = list(zip(all_of, found, strict=True))
+        each = len(found) // len(all_of)  # a question may have been answered several times
+        pairs = [(all_of[place // each], item) for place, item in enumerate(found)]
         parts |= {f"{name}:{s}": [item for question, item in pairs if question.subset == s] for s in subsets}
     return parts
 

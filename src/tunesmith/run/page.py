@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tunesmith.run.showing import sections
+
 Journal = Sequence[Mapping[str, Any]]
 Points = list[tuple[float, float]]
 
@@ -18,7 +20,7 @@ WIDTH, HEIGHT, MARGIN = 640, 200, 44
 
 def page(report: Mapping[str, Any], journal: Journal) -> str:
     """The page of a finished run, from its report and its journal."""
-    body = [*_verdict(report), *_curves(report, journal), *_facts(report)]
+    body = [*_verdict(report), *_curves(report, journal), *sections(report), *_facts(report)]
     return _PAGE.format(title=html.escape(f"Report of {report['run']}"), body="\n".join(body))
 
 
@@ -37,6 +39,9 @@ def pair(report: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         lost.append(f"KL(base ‖ tuned) {kl['value']:.4f} there")
     if "prompts" in kept:
         lost.append(f"KL {kept['prompts']['kl']['value']:.4f} on the task's prompts")
+    for name, one in kept.get("tasks", {}).items():
+        interval = f"{one['difference']:+.4f} [{one['low']:+.4f}, {one['high']:+.4f}], p {one['p']:.3f}"
+        lost.append(f"{name} {one['left']:.4f} → {one['right']:.4f} ({interval}, {one['items']} items)")
     return gained, lost or ["not measured"]
 
 
@@ -44,6 +49,8 @@ def card(report: Mapping[str, Any], *, base: str | None, adapter: bool) -> str:
     """The model card in the hub's Markdown; `base` is the hub name of the base model where it has one."""
     gained, lost = pair(report)
     head = ["---", "library_name: " + ("peft" if adapter else "transformers"), "pipeline_tag: text-generation"]
+    licence = report["model"].get("licence")
+    head += [f"license: {licence}"] if licence else []
     head += ([f"base_model: {base}"] if base else []) + ["tags:", "- tunesmith", "---", ""]
     rows = [f"| {name} | {value} |" for name, value in _rows(report)]
     return "\n".join(
@@ -69,15 +76,24 @@ def card(report: Mapping[str, Any], *, base: str | None, adapter: bool) -> str:
 
 def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     data, count = report["data"], report["parameters"]
+    if report.get("interpolation"):
+        shares = ", ".join(f"{share:.0%}" for share in report["interpolation"]["chosen"]["shares"])
+        yield "mixed with the base", f"{shares} of the tuned model in each third of the layers"
     dropped = sum(data["dropped"].values())
     yield "data", f"{data['format']}: {data['train']:,} train, {data['validation']:,} validation, {data['test']:,} test"
     yield "records", f"{data['read']:,} read, {dropped:,} dropped"
     findings = ", ".join(f"{name} {number:,}" for name, number in data["findings"].items())
     yield "findings", findings or "none"
+    yield (
+        "licences",
+        f"model: {report['model'].get('licence') or 'not said'}; data: {data.get('licence') or 'not said'}",
+    )
     yield "parameters", f"{count['trained']:,} of {count['total']:,} trained"
     yield "steps", f"{report['steps']:,} ({report['ended']}), best at {report['best_step'] or '—'}"
     yield "tokens", f"{report['tokens']:,} in the data, {report['computed_tokens']:,} computed"
     yield "time", f"{report['training_seconds']:,} s of training, {report['seconds']:,} s in all"
+    if report.get("joules"):
+        yield "energy", f"{report['joules'] / 3600:,.1f} Wh of the processor, all that ran on it included"
     if report.get("retention"):
         yield "measuring retention", f"{report['retention']['seconds']:,} s, text: {report['retention']['text']}"
     yield "memory", f"{report['peak_bytes'] / 2**30:.2f} GiB at most, on {report['device']}"
@@ -176,7 +192,16 @@ circle.c0 {{ fill: var(--a) }} circle.c1 {{ fill: var(--b) }}
 .k0 {{ color: var(--a) }} .k1 {{ color: var(--b) }} .k0::before, .k1::before {{ content: "● " }}
 p {{ margin: .3rem 0 0; color: var(--soft) }}
 dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: 0 }}
+h3 {{ font-size: .85rem; margin: .3rem 0; color: var(--soft) }} summary {{ cursor: pointer; overflow-wrap: anywhere }}
+pre {{ white-space: pre-wrap; overflow-wrap: anywhere; font: inherit; margin: 0 }} .wide {{ overflow-x: auto }}
+.side {{ display: grid; grid-template-columns: repeat(3, 1fr); gap: 1rem; margin: .5rem 0 1rem }}
+table {{ border-collapse: collapse }} td, th {{ text-align: left; padding: .15rem .6rem .15rem 0; font-weight: normal }}
+.confusion td {{ text-align: right; padding: .1rem .4rem; min-width: 1.2rem }}
+.confusion tr:first-child th span {{ writing-mode: vertical-rl }}
+.hit {{ background: color-mix(in srgb, var(--a) calc(var(--share) * 60%), transparent) }}
+.miss {{ background: color-mix(in srgb, var(--b) calc(var(--share) * 90%), transparent) }}
 dt {{ color: var(--soft) }} dd {{ margin: 0; overflow-wrap: anywhere }}
+@media (max-width: 44rem) {{ .side {{ grid-template-columns: 1fr }} }}
 @media (max-width: 36rem) {{ dl {{ display: block }} dd {{ margin-bottom: .5rem }} }}
 </style></head><body><h1>{title}</h1>
 {body}

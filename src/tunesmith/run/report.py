@@ -4,6 +4,7 @@ The decision: everything in it is read from the run itself (its journal, its set
 the same as one that was never interrupted, apart from times.
 """
 
+import re
 import resource
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import torch
 from pydantic import JsonValue
 
+from tunesmith.models.packages import PACKAGE_MODELS
+from tunesmith.models.sources import Source
 from tunesmith.run.folder import METRICS, versions
 from tunesmith.run.page import pair
 from tunesmith.run.prepare import KNOWN_METRICS, TASK, Prepared, Ready
@@ -34,11 +37,16 @@ def report(
     tokens = sum(int(e["tokens"]) for e in journal)
     return {
         "run": str(folder),
-        "model": {"name": prepared.source.name, "fingerprint": prepared.source.fingerprint},
+        "model": {
+            "name": prepared.source.name,
+            "fingerprint": prepared.source.fingerprint,
+            "licence": licence(prepared.source),
+        },
         "method": prepared.recipe.method.model_dump(mode="json"),
         "parameters": {"total": ready.applied.total_parameters, "trained": ready.applied.trainable_parameters},
         "data": {
             "format": sets.format,
+            "licence": prepared.recipe.data.licence,
             "read": sets.read,
             "dropped": dict(sets.dropped),
             "train": len(sets.train) - sets.replayed,
@@ -72,6 +80,29 @@ def report(
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "versions": dict(versions()),
     }
+
+
+def licence(source: Source) -> str | None:
+    """The licence of a model: what its own card says, or what is known of it; None where nobody says."""
+    card = source.folder / "README.md"
+    text = card.read_text(encoding="utf-8", errors="replace")[:4000] if card.is_file() else ""
+    said = re.search(r"^license:\s*(\S+)", text, re.MULTILINE)
+    if said is not None:
+        return said.group(1)
+    about = next((model.about for model in PACKAGE_MODELS.values() if model.hub_id == source.hub_id), "")
+    known = re.search(r"\(([\w.-]+)\)$", about)
+    return known.group(1) if known is not None else None
+
+
+def joules() -> float | None:
+    """What the processor's packages have used so far, where the kernel lets it be read; differences count."""
+    total, found = 0, False
+    for counter in Path("/sys/class/powercap").glob("intel-rapl:?/energy_uj"):
+        try:
+            total, found = total + int(counter.read_text()), True
+        except (OSError, ValueError):
+            return None
+    return total / 1e6 if found else None
 
 
 def changes(report: Mapping[str, Any]) -> dict[str, Any]:

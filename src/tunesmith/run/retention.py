@@ -29,6 +29,7 @@ from tunesmith.models.settings import Lora
 from tunesmith.models.sources import resolve
 from tunesmith.recipe import load_recipe
 from tunesmith.run import general
+from tunesmith.run.abilities import abilities
 from tunesmith.run.folder import RECIPE, is_started
 from tunesmith.run.opened import Say, open_model, to_stderr
 from tunesmith.run.prepare import DTYPES, Prepared, Ready
@@ -110,14 +111,18 @@ class Watch:
     def end(self, prepared: Prepared, ready: Ready) -> dict[str, JsonValue]:
         """The tuned model against its base: `general` and `prompts`, as `Retention` writes itself, and the text."""
         began = time.perf_counter()
-        tuned, base = ready.probe.network, None
+        tuned, base, model = ready.probe.network, None, None
         if not isinstance(prepared.recipe.method, Lora):
-            model: Any = load_model(prepared.source.folder, dtype=DTYPES[prepared.recipe.training.dtype])
-            base = probe(model.to(tuned.device), longest=prepared.sets.longest).network
+            loaded: Any = load_model(prepared.source.folder, dtype=DTYPES[prepared.recipe.training.dtype])
+            model = loaded.to(tuned.device)
+            base = probe(model, longest=prepared.sets.longest).network
         found: dict[str, JsonValue] = {"text": prepared.recipe.retention.text, "loss_before": self.loss_before}
         for name, text in (("general", self.general), ("prompts", self.prompts)):
             if text:
                 found[name] = measured(tuned, base, text).as_dict()
+        settings = prepared.recipe.retention
+        if settings.tasks:
+            found["tasks"] = abilities(ready.model, model, prepared.encoder, settings.tasks, settings.items)
         found["seconds"] = round(self._seconds + time.perf_counter() - began, 2)
         return found
 

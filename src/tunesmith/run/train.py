@@ -40,11 +40,12 @@ from tunesmith.run.keeping import base_of, interpolated, tell
 from tunesmith.run.page import Journal, card, page
 from tunesmith.run.prepare import DTYPES, Prepared, Ready, Say, make_ready, prepare
 from tunesmith.run.quicktest import prove
-from tunesmith.run.report import closing, report
+from tunesmith.run.report import closing, joules, report
 from tunesmith.run.retention import watch
+from tunesmith.run.showing import answers, keep_samples
 from tunesmith.run.stopping import stop_requests
 from tunesmith.run.suspects import keep_origins
-from tunesmith.run.validating import Numbers, higher_is_better, validation
+from tunesmith.run.validating import Numbers, Validation, higher_is_better
 from tunesmith.training import curves, durable
 from tunesmith.training.checkpoint import lock
 from tunesmith.training.journal import read as read_journal
@@ -143,11 +144,11 @@ def _train(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> Run
 
 
 def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> RunResult:
-    began = time.perf_counter()
+    began, used = time.perf_counter(), joules()
     recipe, sets = prepared.recipe, prepared.sets
     settings = recipe.training
     assert settings.steps is not None
-    numbers = validation(prepared, ready) if sets.validation else None
+    numbers = Validation(prepared, ready) if sets.validation else None
     baseline = _baseline(folder, numbers) if numbers is not None else None
     watcher = watch(prepared, ready, folder, talk)
     base = replace(base_of(prepared, ready, talk), stored=stored_states(prepared, ready, talk))
@@ -189,8 +190,14 @@ def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> R
         kept = watcher.end(prepared, ready) if watcher is not None else None
         found = report(prepared, ready, outcome, folder, baseline, time.perf_counter() - began)
         found["retention"] = kept
-        if choice is not None and numbers is not None:
-            tell(found, choice, numbers())
+        after = joules()
+        # A counter that has started anew in between says nothing.
+        found["joules"] = round(after - used) if after is not None and used is not None and after >= used else None
+        now = numbers() if numbers is not None and (choice is not None or numbers.items) else None
+        if numbers is not None and now is not None:
+            found |= answers(folder, numbers.items)
+            if choice is not None:
+                tell(found, choice, now)
         progress.say(_written(prepared, found, outcome, folder))
         if sys.stderr.isatty():
             progress.say(curves.drawing(read_journal(folder / places.METRICS)))
@@ -227,11 +234,12 @@ def _to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _baseline(folder: Path, numbers: Callable[[], Numbers]) -> Numbers:
+def _baseline(folder: Path, numbers: Validation) -> Numbers:
     """What was measured before the first step; of a resumed run, what it was."""
     stored = folder / places.BASELINE
     if not stored.exists():
         durable.write_json(stored, dict(numbers()))
+        keep_samples(folder, numbers.items)
     found: Numbers = json.loads(stored.read_text())
     return found
 

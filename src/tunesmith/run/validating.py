@@ -5,9 +5,10 @@ trained. Answers are greedy and of bounded length, and none depends on what is a
 same whatever the batches are.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from tunesmith.evaluation.answering import items_of, suitable
+from tunesmith.evaluation.item import Item
 from tunesmith.evaluation.metrics import LIKELIHOOD, METRICS, named
 from tunesmith.evaluation.question import of_encoded
 from tunesmith.run.prepare import TASK, Prepared, Ready
@@ -16,31 +17,37 @@ from tunesmith.training.step import Pass, measure
 Numbers = Mapping[str, float]
 
 
-def validation(prepared: Prepared, ready: Ready) -> Callable[[], Numbers]:
-    """What measures the model as it is now: `validation_loss`, `validation_accuracy`, and `task_NAME` where asked."""
-    training = prepared.recipe.training
-    how = Pass(training.micro_batch_tokens or 1, training.sharing)
-    network, examples = ready.probe.network, prepared.sets.validation
-    metrics = named(training.validation.metrics)
-    names = {metric.name for metric in metrics}
-    questions = of_encoded(prepared.encoder, examples[: training.validation.answers]) if metrics else []
-    settings, _ = suitable(questions, None)
+class Validation:
+    """Measures the model as it is now: `validation_loss`, `validation_accuracy`, and `task_NAME` where asked.
 
-    def numbers() -> Numbers:
-        found = measure(network, examples, how)
+    `items` are what was answered last; none where no metric asks for answers.
+    """
+
+    def __init__(self, prepared: Prepared, ready: Ready) -> None:
+        training = prepared.recipe.training
+        self._how = Pass(training.micro_batch_tokens or 1, training.sharing)
+        self._network, self._examples = ready.probe.network, prepared.sets.validation
+        self._encoder = prepared.encoder
+        self._metrics = named(training.validation.metrics)
+        asked = self._examples[: training.validation.answers] if self._metrics else []
+        self._questions = of_encoded(prepared.encoder, asked)
+        self._settings, _ = suitable(self._questions, None)
+        self.items: list[Item] = []
+
+    def __call__(self) -> Numbers:
+        found = measure(self._network, self._examples, self._how)
         measured = {"validation_loss": found.loss, "validation_accuracy": found.accuracy}
-        if questions:
-            items = items_of(
-                network,
-                prepared.encoder,
-                questions,
-                settings=settings if names - LIKELIHOOD else None,
+        if self._questions:
+            names = {metric.name for metric in self._metrics}
+            self.items = items_of(
+                self._network,
+                self._encoder,
+                self._questions,
+                settings=self._settings if names - LIKELIHOOD else None,
                 likelihood=bool(names & LIKELIHOOD),
             )
-            measured |= {TASK + m.name: float(m.value(m.columns(items).sum(0))) for m in metrics}
+            measured |= {TASK + m.name: float(m.value(m.columns(self.items).sum(0))) for m in self._metrics}
         return measured
-
-    return numbers
 
 
 def higher_is_better(metric: str) -> bool:

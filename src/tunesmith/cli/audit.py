@@ -1,0 +1,29 @@
+"""`tunesmith audit`: what a run changed beside its task."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def audit(
+    run: Annotated[Path, typer.Argument(metavar="RUN")],
+    limit: Annotated[int, typer.Option(min=1, help="Most examples and sentence pairs that are asked.")] = 100,
+    crows: Annotated[
+        bool, typer.Option("--crows", help="Compare stereotypes on CrowS-Pairs, where it is given.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: {name: {before, after, p, warning}}.")] = False,
+) -> None:
+    """Look for memorised answers, lost or new refusals, and stereotypes, before and after a run.
+
+    What is worse than chance explains is a warning, here and in the run's report.
+    """
+    from tunesmith.run.audit import audit as run_audit
+    from tunesmith.run.audit import table
+
+    found = run_audit(run, limit=limit, crows=crows)
+    if as_json:
+        print(json.dumps({name: change.as_dict() for name, change in found.items()}, indent=2))
+        return
+    print(table(found))

@@ -1,0 +1,104 @@
+"""What of a run's answers stands in its report: samples of base and tuned beside the reference, and the confusion.
+
+The decision: shown are the first questions of the validation set, never chosen ones; and a confusion is drawn only
+where references are labels that come back, because only there it says something.
+"""
+
+import html
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from tunesmith.evaluation.classes import confusion
+from tunesmith.evaluation.item import Item
+from tunesmith.evaluation.metrics import guessed
+from tunesmith.training import durable
+
+SAMPLES = "samples.json"
+SHOWN = 8
+MOST_LABELS = 40
+
+
+def keep_samples(folder: Path, items: Sequence[Item]) -> None:
+    """What the base answers to the first questions, before the first step; a resumed run keeps what there is."""
+    if items and not (folder / SAMPLES).exists():
+        durable.write_json(folder / SAMPLES, [item.answer for item in items[:SHOWN]])
+
+
+def answers(folder: Path, items: Sequence[Item]) -> dict[str, JsonValue]:
+    """`samples` and, where references are labels, `confusion`, for the report; nothing where nothing was answered."""
+    if not items or not any(item.answer for item in items):
+        return {}
+    kept = folder / SAMPLES
+    base = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else []
+    found: dict[str, JsonValue] = {
+        "samples": [
+            {"prompt": item.prompt, "reference": item.reference, "base": before, "tuned": item.answer}
+            for item, before in zip(items, base, strict=False)
+        ]
+    }
+    (deciding, *_), _ = guessed([item.reference for item in items])
+    names, table = confusion(items) if deciding.name == "accuracy" else ([], [])
+    if 1 < len(names) <= MOST_LABELS:
+        found["confusion"] = {"labels": [*names], "counts": [[*row] for row in table]}
+    return found
+
+
+def sections(report: Mapping[str, Any]) -> Iterator[str]:
+    """The parts of the page that show answers, and what an audit found."""
+    if "audit" in report:
+        yield _audit(report["audit"])
+    if "confusion" in report:
+        yield _confusion(report["confusion"])
+    if report.get("samples"):
+        yield (
+            "<section><h2>The first validation questions</h2>" + "".join(map(_sample, report["samples"])) + "</section>"
+        )
+
+
+def _sample(one: Mapping[str, str]) -> str:
+    cells = "".join(
+        f"<div><h3>{name}</h3><pre>{html.escape(one[name])}</pre></div>" for name in ("base", "tuned", "reference")
+    )
+    asked = html.escape(" ".join(one["prompt"].split())[-160:])
+    prompt = html.escape(one["prompt"])
+    return f'<details><summary>{asked}</summary><pre>{prompt}</pre><div class="side">{cells}</div></details>'
+
+
+def _confusion(found: Mapping[str, Any]) -> str:
+    names, table = [*map(html.escape, found["labels"]), "none of them"], found["counts"]
+    most = max(max(row) for row in table) or 1
+    head = "".join(f"<th><span>{name}</span></th>" for name in names)
+    rows = "".join(
+        f"<tr><th>{names[i]}</th>"
+        + "".join(
+            f'<td class="{"hit" if i == j else "miss"}" style="--share: {count / most:.2f}">{count or ""}</td>'
+            for j, count in enumerate(row)
+        )
+        + "</tr>"
+        for i, row in enumerate(table)
+    )
+    return (
+        "<section><h2>Confusion (row: the right label, column: the answer)</h2>"
+        f'<div class="wide"><table class="confusion"><tr><td></td>{head}</tr>{rows}</table></div></section>'
+    )
+
+
+def _audit(found: Mapping[str, Any]) -> str:
+    rows = "".join(
+        f"<tr><td>{html.escape(name.replace('_', ' '))}</td>"
+        f"<td>{_share(one['before'])}</td><td>{_share(one['after'])}</td>"
+        f"<td>{one['p']:.3f}</td><td>{html.escape(one['warning'] or '')}</td></tr>"
+        for name, one in found.items()
+    )
+    return (
+        '<section><h2>Beside the task (memorised: held out, then trained)</h2><div class="wide"><table>'
+        f"<tr><th></th><th>before</th><th>after</th><th>p</th><th>warning</th></tr>{rows}</table></div></section>"
+    )
+
+
+def _share(score: Mapping[str, float]) -> str:
+    return f"{score['value']:.1%} [{score['low']:.1%}, {score['high']:.1%}]"

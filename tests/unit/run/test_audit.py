@@ -1,0 +1,43 @@
+"""An audit asks the run and its base the same, and writes what it found into the report."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny_model import chat_file
+
+from tunesmith.errors import UsageError
+from tunesmith.recipe import load_recipe
+from tunesmith.run import audit as module
+from tunesmith.run.audit import audit, table
+from tunesmith.run.train import train
+
+
+def quiet(text: str) -> None:
+    """Say nothing."""
+
+
+def test_what_an_audit_finds_stands_in_the_report_and_on_the_page(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ANSWER_TOKENS", 2)
+    data, held = chat_file(tmp_path / "train.jsonl"), chat_file(tmp_path / "held.jsonl", start=100, count=6)
+    settings = [
+        f"model={folder}", f"run={tmp_path / 'run'}", f"data.validation={held}", "training.steps=2",
+        "retention.text=off", "data.licence=CC0-1.0",
+    ]  # fmt: skip
+    run = train(load_recipe(str(data), settings), say=quiet).folder
+    found = audit(run, limit=6, say=quiet)
+    assert list(found) == ["memorised", "harmful_refused", "harmless_refused"]
+    assert (found["memorised"].before.items, found["memorised"].after.items) == (6, 6)
+    assert found["harmful_refused"].before.items == 20
+    report = json.loads((run / "report.json").read_text())
+    assert report["audit"].keys() == found.keys()
+    assert "Beside the task" in (run / "report.html").read_text()
+    assert "CC0-1.0" in (run / "report.html").read_text()
+    assert "memorised" in table(found)
+
+
+def test_only_a_finished_run_is_audited(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no finished run"):
+        audit(tmp_path, say=quiet)

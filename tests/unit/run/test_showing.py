@@ -1,0 +1,42 @@
+"""Answers in the report: the first ones, beside base and reference, and the confusion of labels."""
+
+from pathlib import Path
+
+from tunesmith.evaluation.item import Item
+from tunesmith.run.showing import SHOWN, answers, keep_samples, sections
+
+ITEMS = [
+    Item(answer, reference, prompt=f"q{i}")
+    for i, (answer, reference) in enumerate([("a", "a"), ("b", "a"), ("b", "b"), ("c", "b")] * 3)
+]
+
+
+def test_samples_stand_beside_what_the_base_answered_before(tmp_path: Path) -> None:
+    keep_samples(tmp_path, [Item("base", item.reference) for item in ITEMS])
+    keep_samples(tmp_path, [Item("later", item.reference) for item in ITEMS])
+    found = answers(tmp_path, ITEMS)
+    samples = found["samples"]
+    assert isinstance(samples, list)
+    assert len(samples) == SHOWN
+    assert samples[1] == {"prompt": "q1", "reference": "a", "base": "base", "tuned": "b"}
+
+
+def test_the_confusion_counts_labels_and_what_is_none_of_them(tmp_path: Path) -> None:
+    assert answers(tmp_path, ITEMS)["confusion"] == {"labels": ["a", "b"], "counts": [[3, 3, 0], [0, 3, 3]]}
+    assert "confusion" not in answers(tmp_path, [Item("long text", f"text {i}") for i in range(9)])
+    assert answers(tmp_path, [Item("", "a")]) == {}
+
+
+def test_what_was_answered_cannot_run_in_the_page() -> None:
+    bad = "<script>"
+    score = {"value": 0.5, "low": 0.1, "high": 0.9}
+    report = {
+        "samples": [dict.fromkeys(("prompt", "reference", "base", "tuned"), bad)],
+        "confusion": {"labels": [bad, "b"], "counts": [[1, 0, 0], [0, 2, 1]]},
+        "audit": {"memorised": {"before": score, "after": score, "p": 0.01, "warning": bad}},
+    }
+    text = "".join(sections(report))
+    assert bad not in text
+    assert "none of them" in text
+    assert "50.0% [10.0%, 90.0%]" in text
+    assert "".join(sections({})) == ""
