@@ -31,6 +31,9 @@ Models = Annotated[
 Hosts = Annotated[list[str] | None, typer.Option(metavar="NAME", help="A further host name that clients may use.")]
 Python = Annotated[bool, typer.Option("--python-graders", help="Run graders that clients send as Python, confined.")]
 
+Engine = Annotated[str, typer.Option(help="What answers: embedded, or vllm.")]
+Remote = Annotated[str | None, typer.Option(metavar="URL", help="A vLLM that runs already; one is started without.")]
+
 
 @app.callback()
 def serve(
@@ -43,13 +46,15 @@ def serve(
     model: Models = None,
     allow_host: Hosts = None,
     python_graders: Python = False,
+    engine: Engine = "embedded",
+    vllm_url: Remote = None,
 ) -> None:
     """Serve the OpenAI fine-tuning API: files, jobs, events, checkpoints, models and chat.
 
     Point a client at http://HOST:PORT/v1 with the key that the first start shows.
     """
     if context.invoked_subcommand is None:
-        given = _Given(home, database, None, model, python_graders)
+        given = _Given(home, database, None, model, python_graders, engine, vllm_url)
         _serve(host, port, allow_host, workers, given)
 
 
@@ -63,9 +68,11 @@ def api(
     model: Models = None,
     allow_host: Hosts = None,
     python_graders: Python = False,
+    engine: Engine = "embedded",
+    vllm_url: Remote = None,
 ) -> None:
     """Serve the API alone; `tunesmith serve worker` carries the jobs out, on this machine or on others."""
-    _serve(host, port, allow_host, 0, _Given(home, database, shared, model, python_graders))
+    _serve(host, port, allow_host, 0, _Given(home, database, shared, model, python_graders, engine, vllm_url))
 
 
 @app.command()
@@ -90,13 +97,23 @@ class _Given(NamedTuple):
     shared: str | None
     models: list[str] | None
     python_graders: bool = False
+    engine: str = "embedded"
+    vllm_url: str | None = None
 
     def wanted(self, hosts: tuple[str, ...], workers: int) -> "Wanted":
         from tunesmith.web.service import Wanted
 
         bases = dict(_named(text) for text in self.models or ["smollm2-135m-instruct"])
         return Wanted(
-            self.home, bases, self.database, hosts, workers, python_graders=self.python_graders, shared=self.shared
+            self.home,
+            bases,
+            self.database,
+            hosts,
+            workers,
+            python_graders=self.python_graders,
+            shared=self.shared,
+            engine=self.engine,
+            vllm_url=self.vllm_url,
         )
 
 

@@ -19,6 +19,7 @@ from tunesmith.serving.constraint import Schema, call_of
 from tunesmith.serving.engine import Token
 from tunesmith.web.answering import Answers, Sampling, begin
 from tunesmith.web.door import Behind, Needs
+from tunesmith.web.handing import handed_on
 from tunesmith.web.replies import Reply, error
 
 NEEDS = Needs("inference")
@@ -132,6 +133,9 @@ async def complete(behind: Behind, request: Request, asked: ChatRequest, key: In
     """The next message."""
     form, (tools, _) = asked.form(), asked.offered()
     behind.admit(key, asked.model)
+    handed = await handed_on(behind, request, asked.model)
+    if handed is not None:
+        return handed
     served = await asyncio.to_thread(behind.catalogue.open, asked.model)
     kept = await asyncio.to_thread(served.grammars.of_schema, *form) if form else None
     messages = [turn.message() for turn in asked.messages]

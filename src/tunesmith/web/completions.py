@@ -17,6 +17,7 @@ from tunesmith.serving.catalogue import Served
 from tunesmith.serving.engine import Token
 from tunesmith.web.answering import Answers, Sampling, begin
 from tunesmith.web.door import Behind, Needs
+from tunesmith.web.handing import handed_on
 from tunesmith.web.replies import Reply
 
 NEEDS = Needs("inference")
@@ -60,6 +61,9 @@ async def complete(
 ) -> Response:
     """How a text goes on."""
     behind.admit(key, asked.model)
+    handed = await handed_on(behind, request, asked.model)
+    if handed is not None:
+        return handed
     served = await asyncio.to_thread(behind.catalogue.open, asked.model)
     answers = begin(served, asked.prompts(served), asked, asked.logprobs)
     head = {"id": f"cmpl-{random_text(24)}", "object": "text_completion", "created": int(time.time())}

@@ -59,7 +59,7 @@ def _desk(behind: Service, key: Key) -> Desk:
     closed = behind.permissions.closed_to(key.project)
 
     def knows(model: str) -> bool:
-        return model not in closed and behind.catalogue.knows(model)
+        return behind.vllm is None and model not in closed and behind.catalogue.knows(model)
 
     def ask(model: str, messages: Sequence[Message], schema: Schema, settings: GenerationSettings) -> Written:
         return answer(behind.catalogue, model, messages, schema, settings)

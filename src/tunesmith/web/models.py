@@ -43,6 +43,8 @@ def delete(behind: Behind, model: str, key: Annotated[Key, Depends(Needs("jobs")
     with behind.store.write() as session:
         session.delete(session.merge(row))
     behind.catalogue.forget(model)
+    if behind.vllm is not None:
+        behind.vllm.forget(model)
     return {"id": model, "object": "model", "deleted": True}
 
 

@@ -61,6 +61,7 @@ def serve(wanted: Wanted, host: str, port: int, say: Say) -> None:
             timeout_graceful_shutdown=30, server_header=False,
         )  # fmt: skip
         server = uvicorn.Server(config)
+        service.start_engine()
         service.start_workers()
         try:
             server.run()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from tunesmith.errors import RequestError
+from tunesmith.errors import RequestError, UsageError
 from tunesmith.jobs.files import Files
 from tunesmith.jobs.home import Home
 from tunesmith.jobs.keys import Keys
@@ -22,8 +22,10 @@ from tunesmith.jobs.uploads import Uploads
 from tunesmith.jobs.webhooks import Webhooks
 from tunesmith.jobs.worker import BASE, Worker, Workshop
 from tunesmith.serving.catalogue import Catalogue
+from tunesmith.serving.vllm import Vllm
 
 log = logging.getLogger("tunesmith.web")
+VLLM_PORT = 8100
 COMMAND = (sys.executable, "-m", "tunesmith")
 
 
@@ -42,6 +44,8 @@ class Wanted:
     command: Sequence[str] = COMMAND
     python_graders: bool = False
     shared: str | None = None
+    engine: str = "embedded"
+    vllm_url: str | None = None
 
 
 @dataclass(slots=True)
@@ -58,6 +62,7 @@ class Service:
     permissions: Permissions
     webhooks: Webhooks
     catalogue: Catalogue
+    vllm: Vllm | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     threads: list[threading.Thread] = field(default_factory=list)
 
@@ -95,6 +100,26 @@ class Service:
                 status=404, code="model_not_found", param="model",
             )  # fmt: skip
 
+    def start_engine(self) -> None:
+        """What answers is there: the embedded engine at once, a vLLM when it is ready.
+
+        Raises:
+            UsageError: there is no such engine, or it does not begin.
+        """
+        if self.wanted.engine not in ("embedded", "vllm"):
+            raise UsageError(f"--engine {self.wanted.engine}: expected embedded or vllm.")
+        if self.wanted.engine == "embedded":
+            return
+
+        def find(name: str) -> Path | None:
+            return model_folder(self.store, self.home, name)
+
+        if self.wanted.vllm_url is None:
+            self.vllm = Vllm.start(self.wanted.bases, find, VLLM_PORT)
+        else:
+            self.vllm = Vllm(self.wanted.vllm_url, list(self.wanted.bases), find)
+            self.vllm.wait(10)
+
     def start_workers(self) -> None:
         """The workers are at work, each in a thread of its own, and one thread that tidies up."""
         shop = Workshop(self.store, self.home, dict(self.wanted.bases), self.wanted.command)
@@ -110,6 +135,8 @@ class Service:
         for thread in self.threads:
             thread.join()
         self.catalogue.close()
+        if self.vllm is not None:
+            self.vllm.close()
         self.store.close()
 
     def _tidy(self) -> None:
