@@ -151,7 +151,8 @@ def torture(root: Path, kills: int, seed: int) -> Counter[str]:
         if hits.total() % 20 == 0:
             print(f"{hits.total()} kills, {len(told.jobs)} jobs", file=sys.stderr, flush=True)
     store.close()
-    for process in (_writer(root, told, number + 1), _worker(root, number + 2)):
+    for begin in (lambda: _writer(root, told, number + 1), lambda: _worker(root, number + 2)):
+        process = begin()
         for line in process.lines:
             told.hear(line)
         assert process.end() == 0
