@@ -44,7 +44,8 @@ def record(prepared: Prepared, asked: Mapping[str, str]) -> dict[str, JsonValue]
 def asked_for(loaded: Loaded) -> dict[str, str]:
     """The settings that somebody wrote, as text by name; paths in full."""
     written = ((n, v) for n, v in leaves(loaded.recipe) if loaded.origins[n].source in ("recipe", "command line"))
-    return {name: _text(_in_full(value) if name in ALWAYS else value) for name, value in written if name != "name"}
+    told = ((name, value) for name, value in written if name not in ("name", "run"))
+    return {name: _text(_in_full(value) if name in ALWAYS else value) for name, value in told}
 
 
 def _settings(loaded: Loaded) -> Iterator[tuple[str, str]]:
@@ -59,7 +60,10 @@ def _text(value: Any) -> str:
 
 
 def _in_full(value: Any) -> Any:
-    return os.path.abspath(value) if isinstance(value, str) else [os.path.abspath(part) for part in value or ()]
+    """Paths as seen from anywhere; a share of the data, which may stand in a path's place, as it is."""
+    if isinstance(value, tuple | list):
+        return [_in_full(part) for part in value]
+    return os.path.abspath(value) if isinstance(value, str) else value
 
 
 def prove_asked_the_same(folder: Path, loaded: Loaded, accept: Iterable[str]) -> None:
