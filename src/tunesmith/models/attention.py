@@ -5,20 +5,26 @@ a segment stand in one range after it, so a forest of S segments with I inner on
 ones, whatever its shape; no T×T mask exists. The parts meet by their log-sum-exp (FlashAttention-2's identity, Dao,
 2023, https://arxiv.org/abs/2307.08691), in the backward too: with the merged output and log-sum-exp, each part's
 flash backward gives exactly its share of the gradient. What the kernel cannot do (windows, soft-capping, sinks,
-dropout, unequal head sizes) goes through plain differentiable operations, segment by segment.
+dropout, unequal head sizes) goes through plain differentiable operations, segment by segment. A GPU takes other ways
+(`models.flex`); which one is right for a model, the probe tries.
 
 Letters: H heads, G key/value heads, T tokens, D head size.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from tunesmith.batches.batch import Batch
+from tunesmith.models.flex import ForestMask, by_flex, by_runs
+
+Way = Literal["segments", "flex", "runs"]
+"""How attention goes through a forest: by segments; by FlexAttention; or by variable-length flash where nothing is
+shared, else by FlexAttention."""
 
 NAME = "tunesmith"
 """What models are told to use (`attn_implementation`)."""
@@ -42,7 +48,8 @@ class Layout:
     """What attention needs to know of a Batch."""
 
     segments: tuple[Below, ...]
-    position: Tensor  # [T]
+    mask: ForestMask | None = None
+    runs: bool = False
 
     @property
     def longest(self) -> int:
@@ -50,10 +57,11 @@ class Layout:
         return int(max(s.end - s.start + sum(b - a for a, b in s.ancestors) for s in self.segments))
 
     @classmethod
-    def of(cls, batch: Batch, device: torch.device | str = "cpu") -> "Layout":
+    def of(cls, batch: Batch, device: torch.device | str = "cpu", way: Way = "segments") -> "Layout":
         """The layout of a batch, with its tensors on `device`."""
         segments = tuple(Below(s.start, s.end, int(batch.subtree_end[s.start]), s.ancestors) for s in batch.segments)
-        return cls(segments, torch.from_numpy(batch.position).to(device))
+        mask = None if way == "segments" else ForestMask.of(batch, device)
+        return cls(segments, mask, runs=way == "runs")
 
 
 class _Flash(torch.autograd.Function):
@@ -158,6 +166,7 @@ def _by_segment(q: Tensor, k: Tensor, v: Tensor, layout: Layout, window: int | N
     return torch.cat(outs, dim=1)
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # what it calls is compiled for itself
 def forest_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **given: Any
 ) -> tuple[Tensor, None]:
@@ -171,8 +180,15 @@ def forest_attention(
     window, softcap, sinks = given.get("sliding_window"), given.get("softcap"), given.get("s_aux")
     if window is not None and layout.longest <= window:
         window = None
-    plain = window is None and softcap is None and sinks is None and query.device.type == "cpu"
-    if plain and query.shape[-1] == value.shape[-1]:
+    simple = window is None and softcap is None and sinks is None and query.shape[-1] == value.shape[-1]
+    if layout.mask is not None:
+        runs = layout.mask.runs if layout.runs else None
+        if simple and runs is not None and query.dtype in (torch.bfloat16, torch.float16):
+            return by_runs(query, key, value, runs, scaling), None
+        out = by_flex(
+            query, key, value, layout.mask, scaling=scaling, window=window, softcap=softcap, sinks=sinks
+        )  # fmt: skip
+    elif simple and query.device.type == "cpu":
         groups = query.shape[1] // key.shape[1]
         if groups > 1:
             key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)

@@ -13,17 +13,24 @@ from torch import Tensor
 
 from tunesmith.batches.batch import Batch
 from tunesmith.errors import ModelError
-from tunesmith.models.attention import NAME, Layout
+from tunesmith.models.attention import NAME, Layout, Way
+from tunesmith.models.flex import padded_length
 from tunesmith.models.head import Head
+from tunesmith.models.transfer import on_device
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A model with the way in which it is run. `head` is None when only the model itself can make its logits."""
+    """A model with the way in which it is run. `head` is None when only the model itself can make its logits.
+
+    `way` is how attention goes through the forest; `compiled` says that blocks are, so the loss is, too.
+    """
 
     model: Any
     forest: bool
     head: Head | None
+    way: Way = "segments"
+    compiled: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -42,19 +49,24 @@ class Network:
         logits = self._call(self.model, batch).logits[0]
         return logits.index_select(0, self.on_device(batch.rows))  # type: ignore[no-any-return]
 
+    def padded(self, states: Tensor) -> Tensor:
+        """States [T, D] of a batch's tokens, with rows of zeros for those that a call computes besides."""
+        more = padded_length(len(states)) - len(states) if self.way != "segments" else 0
+        return torch.nn.functional.pad(states, (0, 0, 0, more)) if more else states
+
     def on_device(self, array: Any) -> Tensor:
         """A NumPy array as a tensor beside the parameters."""
-        return torch.from_numpy(array).to(self.device, non_blocking=True)
+        return on_device(array, self.device)
 
     def _call(self, module: Any, batch: Batch) -> Any:
-        ids = self.on_device(batch.ids)[None]
         if self.forest:
-            position = self.on_device(batch.position)[None]
-            layout = Layout.of(batch, self.device)
+            layout = Layout.of(batch, self.device, self.way)
+            read = layout.mask.padded if layout.mask is not None else batch
+            ids, position = (self.on_device(array)[None] for array in (read.ids, read.position))
             return module(input_ids=ids, position_ids=position, use_cache=False, forest=layout)
         if len(batch.segments) != 1 or batch.examples != 1:
             raise ModelError("this model runs one example at a time, but was given a batch of several")
-        return module(input_ids=ids, use_cache=False)
+        return module(input_ids=self.on_device(batch.ids)[None], use_cache=False)
 
 
 def use_attention(model: Any, *, forest: bool, own: str = "sdpa") -> None:

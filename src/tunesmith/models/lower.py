@@ -57,11 +57,11 @@ class Lower:
             pass
         finally:
             handle.remove()
-        return found[0]
+        return found[0][: len(batch.ids)]
 
     def hidden_rows(self, batch: Batch, states: Tensor) -> Tensor:
         """The hidden states [U, D] at the supervised rows, given what reaches the layer; differentiable."""
-        with self._entered(states[None]):
+        with self._entered(self.network.padded(states)[None]):
             return self.network.hidden_rows(batch)
 
     @property

@@ -3,10 +3,12 @@
 The decision: two examples with a shared beginning and a short third one run through the forest and alone through the
 untouched model; hidden states and logits must agree. Windows, chunks and stretched rotary embeddings show only in
 examples longer than their limit, so when the data reach such a limit, a tiny clone of the configuration with every
-limit set to 8 is probed too. What fails runs alone: slower, and exact.
+limit set to 8 is probed too. What fails runs alone: slower, and exact. On a GPU attention has several ways through a
+forest; they are tried from the fastest on, and the first that is exact is taken.
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +18,7 @@ from torch import Tensor
 
 from tunesmith.batches.forest import PrefixForest
 from tunesmith.data.example import Origin
-from tunesmith.models.attention import NAME
+from tunesmith.models.attention import NAME, Way
 from tunesmith.models.forward import Network, use_attention
 from tunesmith.models.fused.fuse import fuse, unfuse
 from tunesmith.models.head import Head
@@ -24,6 +26,11 @@ from tunesmith.tokens.encoded import EncodedExample
 
 LIMITS = ("sliding_window", "attention_chunk_size", "original_max_position_embeddings")
 CLONE_LIMIT = 8
+WAYS: dict[str, tuple[Way, ...]] = {"cuda": ("runs", "flex", "segments"), "cpu": ("segments",)}
+"""What attention is tried by on each device, the fastest first."""
+SAID: dict[Way, str] = {
+    "segments": "", "flex": ", by FlexAttention", "runs": ", by flash attention or FlexAttention"
+}  # fmt: skip
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-8, torch.bfloat16: 6e-2, torch.float16: 2e-2}
 """Largest difference of hidden states, relative to their largest value, that rounding explains."""
 
@@ -40,8 +47,11 @@ class Probe:
     reason: str
 
 
-def probe(model: Any, *, longest: int, seed: int = 0) -> Probe:
-    """Try the forest on `model` (and on a tiny clone when `longest` reaches a limit) and choose how it is run."""
+def probe(model: Any, *, longest: int, seed: int = 0, ways: tuple[Way, ...] = ()) -> Probe:
+    """Try the forest on `model` (and on a tiny clone when `longest` reaches a limit) and choose how it is run.
+
+    `ways` are what attention is tried by, in that order; by default those of the model's device.
+    """
     training = model.training
     model.eval()
     unfuse(model)
@@ -49,32 +59,32 @@ def probe(model: Any, *, longest: int, seed: int = 0) -> Probe:
     if own == NAME:  # probed before
         own = "eager"
         use_attention(model, forest=False, own=own)
-    batch = _examples(_vocabulary(model.config), seed)
+    batch = trial_examples(_vocabulary(model.config), seed)
     with torch.no_grad():
         hidden, logits = _alone(model, batch)
         head = _checked_head(model, hidden, logits)
-        difference, refusal = _forest_difference(model, batch, hidden)
         tolerance = TOLERANCE.get(hidden.dtype, 2e-5)
+        way, difference, refusal = _best_way(model, batch, hidden, ways or WAYS[hidden.device.type])
         reason = refusal or f"differs by {difference:.1e}"
         exact = fusable = refusal is None and difference <= tolerance
         if exact and longest > smallest_limit(model.config):
-            exact, reason, fusable = _clone_agrees(model, seed)
+            exact, reason, fusable = _clone_agrees(model, seed, way)
     use = exact and head is not None
-    if use and fusable:
+    if use and fusable and way == "segments":
         _fuse(model, batch, hidden)
     if not use:
         _restore(model, own)
     model.train(training)
     if use:
-        reason = f"forest = one example at a time to {difference:.1e}; shared beginnings are computed once"
+        reason = f"forest = one example at a time to {difference:.1e}{SAID[way]}; shared beginnings are computed once"
     elif exact:
         reason = "the output is not one plain matrix, so the model makes its own logits, one example at a time"
     else:
         reason = f"this model does not compute a forest exactly ({reason}), so it runs one example at a time"
-    return Probe(Network(model, use, head), difference, reason)
+    return Probe(Network(model, use, head, way), difference, reason)
 
 
-def _examples(vocabulary: int, seed: int) -> list[EncodedExample]:
+def trial_examples(vocabulary: int, seed: int) -> list[EncodedExample]:
     """Two examples with a beginning of 13 tokens in common, and one of 5 tokens."""
     ids = np.random.default_rng(seed).integers(vocabulary // 4, max(vocabulary // 2, vocabulary // 4 + 1), 50)
     trunk, a, b, short = ids[:13], ids[13:29], ids[29:41], ids[41:46]
@@ -101,19 +111,36 @@ def _checked_head(model: Any, hidden: Tensor, logits: Tensor) -> Head | None:
     head = Head.of(model)
     if head is None:
         return None
-    return head if _relative(head.logits(hidden), logits) <= TOLERANCE.get(hidden.dtype, 2e-5) else None
+    return head if relative(head.logits(hidden), logits) <= TOLERANCE.get(hidden.dtype, 2e-5) else None
 
 
-def _forest_difference(model: Any, examples: list[EncodedExample], alone: Tensor) -> tuple[float, str | None]:
+def _best_way(
+    model: Any, examples: list[EncodedExample], alone: Tensor, ways: Sequence[Way]
+) -> tuple[Way, float, str | None]:
+    """The first of the `ways` that is exact, else the last; how far it is from `alone`, or why it cannot be called."""
+    for way in ways:
+        difference, refusal = _forest_difference(model, examples, alone, way)
+        if way == "runs" and refusal is None:  # it goes the same way as the next one where something is shared
+            unshared, refusal = _forest_difference(model, examples, alone, way, sharing=False)
+            difference = max(difference, unshared)
+        if refusal is None and difference <= TOLERANCE.get(alone.dtype, 2e-5):
+            break
+    return way, difference, refusal
+
+
+def _forest_difference(
+    model: Any, examples: list[EncodedExample], alone: Tensor, way: Way = "segments", *, sharing: bool = True
+) -> tuple[float, str | None]:
     """How far the forest is from `alone`, or why the model cannot be called so."""
-    batch = PrefixForest(examples).batch()
+    batch = PrefixForest(examples, sharing=sharing).batch()
     try:
         use_attention(model, forest=True)
-        rows = Network(model, True, None).hidden_rows(batch)
+        network = Network(model, True, None, way)
+        rows = network.hidden_rows(batch)
     except REFUSALS as refusal:
         return float("inf"), f"{type(refusal).__name__}: {str(refusal).splitlines()[0][:120] if str(refusal) else ''}"
     # Targets stand example by example in the order given, as in `_alone`.
-    return _relative(rows[torch.from_numpy(batch.row_of)], alone), None
+    return relative(rows[network.on_device(batch.row_of)], alone), None
 
 
 def _fuse(model: Any, examples: list[EncodedExample], alone: Tensor, *, shown: slice = slice(None)) -> bool:
@@ -128,7 +155,8 @@ def _fuse(model: Any, examples: list[EncodedExample], alone: Tensor, *, shown: s
     return True
 
 
-def _relative(a: Tensor, b: Tensor) -> float:
+def relative(a: Tensor, b: Tensor) -> float:
+    """The largest difference, relative to the largest of `b`; infinite where `a` is not finite."""
     return float((a - b).abs().max() / b.abs().max().clamp_min(1e-30)) if bool(a.isfinite().all()) else float("inf")
 
 
@@ -159,16 +187,16 @@ def _limit_holders(config: Any) -> list[dict[str, Any]]:
     return holders
 
 
-def _clone_agrees(model: Any, seed: int) -> tuple[bool, str, bool]:
+def _clone_agrees(model: Any, seed: int, way: Way) -> tuple[bool, str, bool]:
     """Probe a tiny clone with all limits at 8; when none can be built, the forest is not proven and not used.
 
     The last value says whether what is fused by a look at the one example within the limits holds for the others too.
     """
     try:
-        clone = tiny_clone(model, seed)
-        examples = _examples(_vocabulary(clone.config), seed)
+        clone = tiny_clone(model, seed).to(next(model.parameters()).device)
+        examples = trial_examples(_vocabulary(clone.config), seed)
         hidden, _ = _alone(clone, examples)
-        difference, refusal = _forest_difference(clone, examples, hidden)
+        difference, refusal = _forest_difference(clone, examples, hidden, way)
         fusable = _fuse(clone, examples, hidden, shown=slice(2, 3))
     except REFUSALS as failure:
         return False, f"no small copy of it could be built to try lengths beyond its limits: {failure}", False
