@@ -19,6 +19,8 @@ from safetensors import SafetensorError, safe_open
 from tunesmith.data.example import Message
 from tunesmith.data.reading import read_examples
 from tunesmith.data.records import read_records
+from tunesmith.evaluation.task import known as known_tasks
+from tunesmith.evaluation.task import load_task
 from tunesmith.models.gguf_header import single_values
 from tunesmith.models.safetensors_header import header
 from tunesmith.recipe import load_recipe
@@ -115,6 +117,13 @@ def recipes(data: bytes) -> None:
     load_recipe(str(file))
 
 
+def tasks(data: bytes) -> None:
+    """A benchmark of a stranger: a task or a refusal."""
+    file = PLACE / "task.yaml"
+    file.write_bytes(data)
+    load_task(str(file))
+
+
 def manifests(data: bytes) -> None:
     """A checkpoint with another manifest, state or tensor file: recognised as altered."""
     name = ("manifest.json", "state.json", "weights.safetensors")[data[0] % 3 if data else 0]
@@ -185,6 +194,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
     "spans": (spans, lambda: [bytes(range(0, 256, k)) for k in (1, 5)]),
     "templates": (templates, lambda: [source.encode() for source in BUILT_IN.values()]),
     "recipes": (recipes, lambda: [_RECIPE, b"a: &a [*a]\n", b"!!python/object/apply:os.system ['id']"]),
+    "tasks": (tasks, lambda: [path.read_bytes() for path in known_tasks().values()]),
     "manifests": (manifests, lambda: [bytes([i]) + f.read_bytes() for i, f in enumerate(_parts())]),
     "journals": (journals, lambda: [b'{"step": 1, "loss": 0.5}\n{"step": 2}\n']),
     "headers": (headers, lambda: [_safetensors()]),

@@ -56,3 +56,14 @@ def test_files_are_found_with_their_subsets(tmp_path: Path, monkeypatch: pytest.
     assert [subset for _, subset in files_of("{subset}_test.csv", Path("task.yaml"))] == ["a", "b"]
     with pytest.raises(DataError, match="TUNESMITH_DATA"):
         files_of("nothing.csv", tmp_path / "task.yaml")
+
+
+LAUGHS = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
+
+
+@pytest.mark.parametrize("text", ["a: &a [*a]\n", LAUGHS, "[" * 500, "a: 0b2\n", "a: 1\na: 2\n"])
+def test_a_file_that_would_fill_the_memory_or_break_the_reader_is_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "t.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=r"t\.yaml: "):
+        load_task(str(file))
