@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from tunesmith.training import durable
 
 MARK = "running.json"
@@ -35,9 +37,19 @@ def diagnosis(folder: Path, budget: int | None) -> str | None:
     if mark.get("boot") == _boot() and memory_kills() > int(mark.get("memory_kills", 0)):
         return (
             "The last process of this run was killed, and since then the system has killed for lack of memory. "
-            f"If it happens again, halve the micro-batch: training.micro_batch_tokens={max((budget or 2) // 2, 1)}"
+            f"If it happens again, halve the micro-batch: {halved(budget)}"
         )
     return "The last process of this run was killed; going on from its last checkpoint."
+
+
+def halved(budget: int | None) -> str:
+    """The setting that takes about half the memory of a step."""
+    return f"training.micro_batch_tokens={max((budget or 2) // 2, 1)}"
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was no memory; on a CPU torch tells it in words alone."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def memory_kills() -> int:
