@@ -20,6 +20,7 @@ from tunesmith.batches.order import derive
 from tunesmith.errors import ModelError, RecipeError
 from tunesmith.models.folder import read_json, tensor_shapes, write_json
 from tunesmith.models.lora import LoraLinear
+from tunesmith.models.quantised import quantise
 from tunesmith.models.settings import Lora
 from tunesmith.models.sources import Source
 
@@ -58,7 +59,9 @@ def linear_layers(model: Any) -> dict[str, nn.Module]:
 def put_on(model: nn.Module, names: list[str], method: Lora, *, seed: int) -> None:
     """Wrap the linear layers called `names`; each starts from its own random numbers, a function of seed and name."""
     for name in names:
-        layer = LoraLinear(model.get_submodule(name), method.rank, scaling(method), dropout=method.dropout)
+        base = model.get_submodule(name)
+        base = quantise(base) if method.quantize == "nf4" else base
+        layer = LoraLinear(base, method.rank, scaling(method), dropout=method.dropout)
         layer.start(torch.Generator().manual_seed(derive(seed, f"lora_A {name}")))
         model.set_submodule(name, layer)
 
@@ -114,7 +117,7 @@ def save_adapter(model: nn.Module, folder: Path, method: Lora, source: Source) -
     values = {key: sorted(value) if isinstance(value, set) else value for key, value in fields.items()}
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / CONFIG, values)
-    write_json(folder / BASE, {**asdict(source), "folder": str(source.folder)})
+    write_json(folder / BASE, {**asdict(source), "folder": str(source.folder), "quantize": method.quantize})
     save_file(adapter_tensors(model), folder / WEIGHTS, metadata={"format": "pt"})
 
 
@@ -135,11 +138,12 @@ def load_adapter(model: nn.Module, folder: Path) -> None:
     """
     config = read_json(folder / CONFIG)
     _refuse_other_kinds(folder, config)
+    in_four_bits = trained_in_four_bits(folder)
     tensor_shapes(folder / WEIGHTS)
     tensors = load_file(folder / WEIGHTS)
     for name in sorted({key.removeprefix(_PREFIX).rsplit(".lora_", 1)[0] for key in tensors}):
         try:
-            base = model.get_submodule(name)
+            base = quantise(model.get_submodule(name)) if in_four_bits else model.get_submodule(name)
             a, b = (tensors.pop(f"{_PREFIX}{name}.{part}.weight") for part in ("lora_A", "lora_B"))
         except (AttributeError, KeyError) as error:
             raise ModelError(f"{folder}: {name} does not fit the base model ({error}). Is it its base?") from error
@@ -153,6 +157,11 @@ def load_adapter(model: nn.Module, folder: Path) -> None:
             layer.lora_A.copy_(a)
             layer.lora_B.copy_(b)
         model.set_submodule(name, layer.requires_grad_(False))
+
+
+def trained_in_four_bits(folder: Path) -> bool:
+    """Whether the adapter in `folder` belongs to a base in four bits; then it is put on the same again."""
+    return (folder / BASE).is_file() and read_json(folder / BASE).get("quantize") == "nf4"
 
 
 def restore_adapter(model: nn.Module, folder: Path) -> None:

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers.pytorch_utils import Conv1D
 
+from tunesmith.models.quantised import Nf4Linear
+
 
 class AdapterDropout(nn.Dropout):
     """Dropout that is on exactly where a gradient is recorded, so measuring and generating never draw.
@@ -57,9 +59,10 @@ class LoraLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.enabled:
             return self.base(x)  # type: ignore[no-any-return]
-        if self.dropout is not None and torch.is_grad_enabled():
+        dropped = self.dropout is not None and torch.is_grad_enabled()
+        if dropped or torch.compiler.is_compiling():  # what torch compiles, it fuses itself
             a, b = self.lora_A.to(x.dtype), self.lora_B.to(x.dtype)
-            low = nn.functional.linear(self.dropout(x), a)
+            low = nn.functional.linear(self.dropout(x) if self.dropout is not None else x, a)
             return torch.add(self.base(x), nn.functional.linear(low, b), alpha=self.scaling)
         out: Tensor = _LowRank.apply(x, self.lora_A, self.lora_B, self.base, self.scaling)  # type: ignore[no-untyped-call]
         return out
@@ -84,9 +87,10 @@ class LoraLinear(nn.Module):
 
     @torch.no_grad()
     def merged(self) -> nn.Module:
-        """The base with the adapter's change added to its matrix, in place."""
-        matrix(self.base).copy_((matrix(self.base).float() + self.change()).to(_weight(self.base).dtype))
-        return self.base
+        """The base with the adapter's change added to its matrix, in place; of one in four bits, the dequantised."""
+        base = self.base.plain() if isinstance(self.base, Nf4Linear) else self.base
+        matrix(base).copy_((matrix(base).float() + self.change()).to(_weight(base).dtype))
+        return base
 
 
 def matrix(linear: nn.Module) -> Tensor:

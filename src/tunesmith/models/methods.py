@@ -13,6 +13,7 @@ from torch import nn
 
 from tunesmith.errors import RecipeError
 from tunesmith.models.adapters import adapted, put_on, target_layers
+from tunesmith.models.quantised import parameters_in_four_bits
 from tunesmith.models.settings import Frozen, Full, Lora, Method
 
 
@@ -53,7 +54,7 @@ def apply(method: Method, model: Any, *, seed: int) -> Applied:
     trainable = tuple((name, p) for name, p in model.named_parameters() if p.requires_grad)
     if not trainable:
         raise RecipeError("method: everything is frozen, so nothing can be learned. Freeze fewer layers or names.")
-    total = sum(p.numel() for p in model.parameters())
+    total = sum(p.numel() for p in model.parameters()) + parameters_in_four_bits(model)
     trained = sum(p.numel() for _, p in trainable)
     return Applied(trainable, total, trained, _lowest_trained(model), notes)
 
@@ -125,10 +126,15 @@ def _adapt(method: Lora, model: Any, seed: int) -> tuple[str, ...]:
     if not names:
         raise RecipeError("method.targets: the model has no linear layers that could get an adapter.")
     put_on(model, names, method, seed=seed)
+    notes = []
+    if packed := parameters_in_four_bits(model):
+        notes.append(
+            f"{packed:,} frozen parameters are kept in four bits (NF4): the adapter belongs to the dequantised matrices"
+        )
     experts = [name for name, p in model.named_parameters() if p.dim() == 3 and ".experts." in name]
     if experts:
-        return (f"{len(experts)} stacked matrices of experts stay frozen: they are no linear layers",)
-    return ()
+        notes.append(f"{len(experts)} stacked matrices of experts stay frozen: they are no linear layers")
+    return tuple(notes)
 
 
 def _lowest_trained(model: Any) -> int:

@@ -44,6 +44,8 @@ class Lora(Settings):
     """Which linear layers get an adapter: all but the output matrix, or those whose names end so."""
     rslora: bool = False
     """Scale by alpha / sqrt(rank) (Kalajdzievski, 2023, https://arxiv.org/abs/2312.03732)."""
+    quantize: Literal["none", "nf4"] = "none"
+    """Keep the matrices that get an adapter in four bits (QLoRA; Dettmers et al., 2023). Needs bitsandbytes."""
 
 
 Method = Annotated[Full | Frozen | Lora, Field(discriminator="kind")]

@@ -7,7 +7,7 @@ from tunesmith.recipe.draft import Draft, written
 from tunesmith.recipe.translation import attempt
 
 _FULL = "every parameter trains, so it has no effect"
-_QUANTISED = "not translated: a base in 4 or 8 bits is not offered; the adapter trains beside the base as it is"
+_QUANTISED = "not translated: for a base in four bits set method.quantize=nf4; other kinds are not offered"
 
 
 def trl(draft: Draft, _folder: Path) -> None:

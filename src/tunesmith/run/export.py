@@ -51,6 +51,11 @@ def export(run_or_model: Path, to: Path, *, merge: bool = False, say: Callable[[
         if is_adapter(folder) and not merge:
             _copy_adapter(folder, partial)
         else:
+            if is_adapter(folder) and adapters.trained_in_four_bits(folder):
+                talk(
+                    "the adapter was trained on matrices in four bits (NF4); it is merged into the dequantised ones, "
+                    "which are what it knows, not into the original ones"
+                )
             _write_plain(model, partial, (base, folder))
         again = load_model(partial, dtype=dtype)
         found, same = _difference(_logits(again), before), _answer(again) == answer

@@ -19,7 +19,7 @@ from tunesmith.batches.batch import Batch
 from tunesmith.models.adapters import disabled
 from tunesmith.models.forward import Network
 from tunesmith.models.head import Head
-from tunesmith.training.objective import accumulate, logits_of
+from tunesmith.training.objective import accumulate, logits_of, tile_rows
 from tunesmith.training.targets import Targets
 
 TILE_BYTES = 16 << 20
@@ -58,21 +58,21 @@ def of_rows(targets: Targets, rows: int) -> Tensor:
 
 def divergence(
     hidden: Tensor, head: Head, base: Tensor, base_head: Head, weight: Tensor, *, scale: float
-) -> tuple[float, Tensor]:
+) -> tuple[Tensor, Tensor]:
     """Σ weight·KL(base ‖ tuned) over the rows, and the gradient of that times `scale` for the hidden rows [U, D].
 
     The gradient of the output matrix and its bias is added to their `.grad`. `weight` is [U].
     """
     gradient = torch.empty_like(hidden)
-    tile = max(16, TILE_BYTES // (4 * head.weight.shape[0]))
-    total = 0.0
+    tile = tile_rows(head.weight, TILE_BYTES)
+    total = torch.zeros((), dtype=torch.float64, device=hidden.device)
     with torch.no_grad():
         for start in range(0, len(hidden), tile):
             here = slice(start, start + tile)
             z, slope = logits_of(hidden[here], head, keep_slope=True)
             z0, _ = logits_of(base[here], base_head, keep_slope=False)
             nats, d = from_logits(z, z0)
-            total += float((nats * weight[here]).sum())
+            total += (nats * weight[here]).sum()
             d *= (weight[here] * scale)[:, None]
             if slope is not None:
                 d *= slope

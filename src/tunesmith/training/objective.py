@@ -7,7 +7,9 @@ gradient of the output matrix goes straight into its `.grad`; autograd never see
 Letters: U supervised rows, R targets, V vocabulary, D hidden size.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -20,6 +22,8 @@ from tunesmith.training.weighting import weighted
 
 TILE_BYTES = 64 << 20
 """Logits made at once: many rows, because each tile reads and writes the whole gradient of the output matrix."""
+GPU_TILE_BYTES = 1 << 30
+"""The same on a GPU, which is only busy with many rows."""
 CACHED_BYTES = 1 << 20
 """Logits passed over at once: so few that they are still in the cache for the next pass."""
 
@@ -42,26 +46,32 @@ def cross_entropy(
     smoothing: float = 0.0,
     scale: float | None = None,
     weighting: TokenWeighting = "none",
+    compiled: bool = False,
 ) -> Losses:
     """Cross entropy in nats, with label smoothing (Szegedy et al., 2015, https://arxiv.org/abs/1512.00567).
 
     With `scale` (1 / weight of the whole step) the gradient is made too, and that of the output matrix and its bias
     is added to their `.grad`. A row may have several targets. `weighting` changes what a target counts in it.
+    `compiled` makes the passes over the logits one kernel.
     """
-    rows, vocabulary = hidden.shape[0], head.weight.shape[0]
-    tile = max(16, TILE_BYTES // (4 * vocabulary))
+    softmax = compiled_softmax() if compiled else _softmax_in_place
+    rows = hidden.shape[0]
+    tile = tile_rows(head.weight, TILE_BYTES)
     loss = torch.empty(len(targets.target), dtype=torch.float32, device=hidden.device)
     right = torch.empty(len(targets.target), dtype=torch.bool, device=hidden.device)
     gradient = torch.empty_like(hidden) if scale is not None else None
     with torch.no_grad():
         for start in range(0, rows, tile):
             here = slice(start, min(start + tile, rows))
-            inside = ((targets.row_of >= here.start) & (targets.row_of < here.stop)).nonzero()[:, 0]
-            part = Targets(targets.row_of[inside] - here.start, targets.target[inside], targets.weight[inside])
+            # Targets of other tiles take part with weight 0: choosing them out would make the host wait for a GPU.
+            inside = (targets.row_of >= here.start) & (targets.row_of < here.stop)
+            place = (targets.row_of - here.start).clamp(0, here.stop - here.start - 1)
+            part = Targets(place, targets.target, targets.weight * inside)
             z, slope = logits_of(hidden[here], head, keep_slope=scale is not None)
             if scale is not None:
                 part = weighted(z, part, weighting)
-            loss[inside], right[inside] = _softmax_in_place(z, part, smoothing, scale)
+            found = softmax(z, part, smoothing, scale)
+            loss, right = torch.where(inside, found[0], loss), torch.where(inside, found[1], right)
             if gradient is not None:
                 if slope is not None:
                     z *= slope
@@ -90,9 +100,18 @@ def logit_losses(
     return Losses(loss.detach(), right, None)
 
 
+def tile_rows(weight: Tensor, on_cpu: int) -> int:
+    """How many rows meet the output matrix [V, D] at once; `on_cpu` bytes of logits on a CPU."""
+    return max(16, (GPU_TILE_BYTES if weight.is_cuda else on_cpu) // (4 * weight.shape[0]))
+
+
 def logits_of(hidden: Tensor, head: Head, *, keep_slope: bool) -> tuple[Tensor, Tensor | float | None]:
     """Logits [U, V] in fp32, and d logits / d (hidden · weightᵀ + bias) when that is not 1."""
-    z = torch.mm(hidden.to(head.weight.dtype), head.weight.detach().t()).float()
+    left, right = hidden.to(head.weight.dtype), head.weight.detach().t()
+    if left.is_cuda and left.dtype != torch.float32:  # the sums are in fp32 anyway; so they need not be rounded
+        z = torch.mm(left, right, out_dtype=torch.float32)
+    else:
+        z = torch.mm(left, right).float()
     if head.bias is not None:
         z += head.bias.detach()
     slope: Tensor | float | None = None
@@ -134,6 +153,12 @@ def _softmax_in_place(z: Tensor, targets: Targets, smoothing: float, scale: floa
     whole = best + log_sum
     expected = (1 - smoothing) * at_target + smoothing * mean[targets.row_of] if smoothing else at_target
     return whole[targets.row_of] - expected, at_target >= best[targets.row_of]
+
+
+@cache
+def compiled_softmax() -> Callable[..., tuple[Tensor, Tensor]]:
+    """The function above as torch compiles it, for any number of rows."""
+    return torch.compile(_softmax_in_place, dynamic=True)
 
 
 def accumulate(head: Head, hidden: Tensor, d: Tensor) -> None:

@@ -2,13 +2,16 @@
 
 The decision: the state is a flat dict `parameter name.state name -> tensor`, so a checkpoint needs no pickle and a
 resumed optimizer holds the same bits. Weight decay falls on matrices alone: a parameter with fewer than two
-dimensions is a bias or a norm, in adapters as in the network.
+dimensions is a bias or a norm, in adapters as in the network. Parameters in bfloat16 have a float32 master that is
+updated in their place: bfloat16 keeps 8 bits, so an update of less than about 1/500 of a weight would be lost in it,
+and fine-tuning makes hardly any that is larger.
 """
 
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
 from tunesmith.errors import CheckpointError, RecipeError
 from tunesmith.training.settings import AdamW, TrainingSettings
@@ -35,10 +38,45 @@ def build(named: Named, settings: TrainingSettings) -> torch.optim.Optimizer:
         if parameters
     ]
     chosen = settings.optimizer
+    rough = any(parameter.dtype != torch.float32 for _, parameter in named)
     if isinstance(chosen, AdamW):
         betas = (chosen.beta1, chosen.beta2)
+        if rough:
+            return MasterAdamW(groups, {"lr": settings.learning_rate, "betas": betas, "eps": chosen.eps})
         return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=betas, eps=chosen.eps, fused=True)
+    if rough:
+        raise RecipeError(
+            "training.optimizer: sgd would lose its updates in weights of bfloat16. Use adamw, which keeps float32 "
+            "masters of them, or training.dtype: float32."
+        )
     return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=chosen.momentum, fused=True)
+
+
+class MasterAdamW(torch.optim.Optimizer):
+    """AdamW on a float32 master of each parameter; the parameter is its master, rounded.
+
+    One parameter after the other, so that no more than one gradient stands in float32 at once; the gradients are given
+    back on the way. The master is part of the state, so a resumed run goes on from the same bits.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                held = self.state[parameter]
+                if not held:
+                    held["master"] = parameter.detach().float()
+                    held["step"] = torch.zeros((), device=parameter.device)
+                    held["exp_avg"], held["exp_avg_sq"] = (torch.zeros_like(held["master"]) for _ in range(2))
+                adamw(
+                    [held["master"]], [parameter.grad.float()], [held["exp_avg"]], [held["exp_avg_sq"]], [],
+                    [held["step"]], fused=True, amsgrad=False, beta1=group["betas"][0], beta2=group["betas"][1],
+                    lr=group["lr"], weight_decay=group["weight_decay"], eps=group["eps"], maximize=False,
+                )  # fmt: skip
+                parameter.copy_(held["master"])
+                parameter.grad = None
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

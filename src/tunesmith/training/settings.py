@@ -86,6 +86,11 @@ class TrainingSettings(Settings):
     """What the network computes in; auto takes what this machine does well."""
     micro_batch_tokens: int | None = Field(default=None, ge=1)
     """Most tokens computed at once. Default: chosen from shapes and the machine's total memory."""
+    recompute: Literal["auto", "none", "full"] | Annotated[int, Field(ge=0)] = "auto"
+    """Blocks whose activations are computed again in the backward instead of kept: none, all (`full`), or a number.
+    auto: as few as memory allows. The result is the same to the bit."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Whether torch compiles the blocks: auto does so on a GPU, where a trial shows that they compute the same."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of the matrix products. Default: the machine's cores."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tunesmith.batches.batch import Batch
@@ -72,18 +73,23 @@ def _run(
 ) -> Measured:
     weight = sum(e.target_weight for e in examples)
     example_loss = np.zeros(len(examples))
-    right = kl = 0.0
     computed = supervised = 0
+    parts: list[tuple[list[int], Batch]] = []
+    there: list[Tensor] = []
+    kl = torch.zeros((), dtype=torch.float64, device=network.device)
     for place, (members, batch) in enumerate(_batches(network, examples, how)):
         if dropout_seed is not None:
             torch.manual_seed(dropout_seed + place)
         losses, nats = _losses(network, batch, members, how, scale=1.0 / weight if train else None)
         kl += nats
-        of_target = losses.loss.double().cpu().numpy() * batch.weight
-        np.add.at(example_loss, np.asarray(members)[batch.example], of_target)
-        right += float((losses.right.cpu().numpy() * batch.weight).sum(dtype=np.float64))
+        parts.append((members, batch))
+        there.append(torch.stack([losses.loss, losses.right.to(losses.loss.dtype)]))
         computed += len(batch.ids)
         supervised += len(batch.target)
+    right = 0.0
+    for (members, batch), (loss, was_right) in zip(parts, _on_host(there), strict=True):
+        np.add.at(example_loss, np.asarray(members)[batch.example], loss.astype(np.float64) * batch.weight)
+        right += float((was_right * batch.weight).sum(dtype=np.float64))
     return Measured(
         loss=float(example_loss.sum()) / weight,
         accuracy=right / weight,
@@ -92,8 +98,14 @@ def _run(
         computed_tokens=computed,
         supervised_tokens=supervised,
         example_loss=tuple(float(v) / e.target_weight for v, e in zip(example_loss, examples, strict=True)),
-        kl=kl / weight,
+        kl=float(kl) / weight,
     )
+
+
+def _on_host(there: Sequence[Tensor]) -> Sequence[NDArray[np.float32]]:
+    """Arrays of the host with what stands in the tensors [2, R]: the one place of a step where the host waits."""
+    ends = np.cumsum([found.shape[1] for found in there])
+    return np.split(torch.cat(list(there), dim=1).cpu().numpy(), ends[:-1], axis=1)
 
 
 def _batches(network: Network, examples: Sequence[EncodedExample], how: Pass) -> Iterator[tuple[list[int], Batch]]:
@@ -110,7 +122,7 @@ def _batches(network: Network, examples: Sequence[EncodedExample], how: Pass) ->
 
 def _losses(
     network: Network, batch: Batch, members: list[int], how: Pass, *, scale: float | None
-) -> tuple[Losses, float]:
+) -> tuple[Losses, Tensor | float]:
     """The losses of one micro-batch, and its KL from the base; with `scale` the gradient reaches every `.grad`."""
     targets = Targets(*(network.on_device(a) for a in (batch.row_of, batch.target, batch.weight)))
     toward = how.toward if scale is not None else None
@@ -119,9 +131,11 @@ def _losses(
         return _of_logits(network.logits(batch), targets, how, base, scale)
     hidden = network.hidden_rows(batch) if how.hidden is None else how.hidden(batch, members)
     losses = cross_entropy(
-        hidden.detach(), network.head, targets, smoothing=how.smoothing, scale=scale, weighting=how.weighting
-    )
-    kl, gradient = 0.0, losses.gradient
+        hidden.detach(), network.head, targets, smoothing=how.smoothing, scale=scale, weighting=how.weighting,
+        compiled=network.compiled,
+    )  # fmt: skip
+    kl: Tensor | float = 0.0
+    gradient = losses.gradient
     if toward is not None and base is not None and scale is not None:
         weight, base_head = of_rows(targets, len(hidden)), toward.head(network)
         assert base_head is not None, "the base is of the same family"
@@ -134,16 +148,16 @@ def _losses(
 
 def _of_logits(
     logits: Tensor, targets: Targets, how: Pass, base: Tensor | None, scale: float | None
-) -> tuple[Losses, float]:
+) -> tuple[Losses, Tensor | float]:
     """The same where only the model itself makes its logits."""
     leaf = logits.detach().requires_grad_(scale is not None)
     losses = logit_losses(leaf, targets, smoothing=how.smoothing, scale=scale, weighting=how.weighting)
-    kl = 0.0
+    kl: Tensor | float = 0.0
     if scale is not None and leaf.grad is not None:
         if base is not None and how.toward is not None:
             weight = of_rows(targets, len(leaf))
             nats, pull = from_logits(leaf.detach(), base)
-            kl = float((nats * weight).sum())
+            kl = (nats * weight).sum()
             leaf.grad += pull * (weight * scale * how.toward.weight)[:, None]
         logits.backward(leaf.grad)  # type: ignore[no-untyped-call]
     return losses, kl

@@ -88,3 +88,47 @@ def test_state_of_another_network_is_refused(name: str) -> None:
 def test_settings_that_nobody_resolved_are_refused() -> None:
     with pytest.raises(RecipeError, match="weight_decay"):
         optimizer.build(network(), TrainingSettings(learning_rate=0.1))
+
+
+def in_bfloat16() -> Named:
+    return [(name, nn.Parameter(parameter.detach().bfloat16())) for name, parameter in network()]
+
+
+def test_updates_too_small_for_bfloat16_add_up_in_its_masters() -> None:
+    dtypes = (torch.bfloat16, torch.float32)
+    rough, exact = ([("weight", nn.Parameter(torch.ones(2, 2, dtype=dtype)))] for dtype in dtypes)
+    for named in (rough, exact):
+        built = optimizer.build(named, ADAMW.model_copy(update={"learning_rate": 1e-4, "weight_decay": 0.0}))
+        for _ in range(100):
+            named[0][1].grad = torch.ones_like(named[0][1])
+            built.step()
+    assert torch.equal(rough[0][1], exact[0][1].bfloat16())
+    assert float(rough[0][1].detach().max()) < 0.995
+
+
+def test_masters_are_part_of_what_a_resumed_run_gets_back() -> None:
+    whole, parted = in_bfloat16(), in_bfloat16()
+    built = optimizer.build(whole, ADAMW)
+    _bfloat16_updates(built, whole, range(6))
+    first = optimizer.build(parted, ADAMW)
+    _bfloat16_updates(first, parted, range(3))
+    kept = {name: tensor.clone() for name, tensor in optimizer.state_tensors(first, parted).items()}
+    assert kept["layer.weight.master"].dtype == torch.float32
+    again = optimizer.build(parted, ADAMW)
+    optimizer.load_state_tensors(again, parted, kept)
+    _bfloat16_updates(again, parted, range(3, 6))
+    assert all(torch.equal(a, b) for (_, a), (_, b) in zip(whole, parted, strict=True))
+    assert torch.equal(built.state[whole[0][1]]["master"], again.state[parted[0][1]]["master"])
+
+
+def test_sgd_is_refused_for_weights_in_bfloat16() -> None:
+    with pytest.raises(RecipeError, match="lose its updates"):
+        optimizer.build(in_bfloat16(), SGD)
+
+
+def _bfloat16_updates(built: torch.optim.Optimizer, named: Named, steps: range) -> None:
+    for step in steps:
+        generator = torch.Generator().manual_seed(step)
+        for _, parameter in named:
+            parameter.grad = torch.randn(parameter.shape, generator=generator).bfloat16()
+        built.step()

@@ -1,0 +1,54 @@
+"""Blocks compiled by torch: where a GPU would spend its time on many small kernels.
+
+The decision: one block of the model is compiled, not the whole, so all equal blocks share the result and the time to
+compile does not grow with depth. Attention over the forest stays outside (`models.attention`): it is compiled for
+itself on a GPU, and what it is told about a batch is no business of the block's. Padded lengths are few
+(`models.flex`), so each is compiled once. As everything is, it is tried, and left where it fails. On a CPU the fused
+layers are faster than what torch makes of the plain ones.
+"""
+
+from typing import Any
+
+import torch
+
+from tunesmith.batches.forest import PrefixForest
+from tunesmith.models.forward import Network
+from tunesmith.models.methods import decoder_layers
+from tunesmith.models.probe import REFUSALS, TOLERANCE, relative, trial_examples
+
+MOST_FORMS = 64
+"""Forms of one function that torch keeps: padded lengths, with and without a gradient."""
+
+
+def compile_blocks(network: Network, *, backend: Any = "inductor") -> tuple[bool, str]:
+    """Whether every block is compiled now, and the sentence that says so; if not, all are as they were."""
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_FORMS)
+    layers = list(decoder_layers(network.model)[1])
+    before = _tried(network)
+    for layer in layers:
+        layer.__dict__["forward"] = torch.compile(layer.forward, dynamic=False, backend=backend)
+    try:
+        differences = [relative(a, b) for a, b in zip(_tried(network), before, strict=True)]
+        refusal = (
+            None if max(differences) <= TOLERANCE.get(before[0].dtype, 2e-5) else f"differ by {max(differences):.1e}"
+        )
+    except REFUSALS as error:
+        refusal = f"cannot be compiled ({type(error).__name__}: {str(error)[:120]})"
+    if refusal is None:
+        return True, f"{len(layers)} blocks are compiled, {max(differences):.1e} from what they were"
+    for layer in layers:
+        del layer.__dict__["forward"]
+    return False, f"the blocks stay as they are: they {refusal}"
+
+
+def _tried(network: Network) -> tuple[torch.Tensor, torch.Tensor]:
+    """The hidden rows of a few examples, and the norms of the gradient of their sum of squares."""
+    batch = PrefixForest(trial_examples(network.model.config.get_text_config().vocab_size, seed=0)).batch()
+    rows = network.hidden_rows(batch)
+    rows.float().square().sum().backward()  # type: ignore[no-untyped-call]
+    norms = []
+    for parameter in network.model.parameters():
+        if parameter.grad is not None:
+            norms.append(parameter.grad.float().norm())
+            parameter.grad = None
+    return rows.detach(), torch.stack(norms)

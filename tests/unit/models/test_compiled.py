@@ -1,0 +1,62 @@
+"""Compiled blocks compute what plain ones do, and blocks that cannot be compiled stay plain."""
+
+from typing import Any
+
+import pytest
+import torch
+from invariants.families import BY_FOREST, build
+from invariants.test_forest_equals_alone import LONGEST, examples
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.nn.attention import flex_attention as torchs
+
+from tunesmith.models.compiled import compile_blocks
+from tunesmith.models.methods import apply
+from tunesmith.models.probe import probe
+from tunesmith.models.settings import Full, Lora, Method
+from tunesmith.training.step import Pass, backward
+
+pytestmark = [
+    pytest.mark.filterwarnings(
+        "ignore:The .grad attribute of a Tensor that is not a leaf"
+    ),  # torch's own, as it traces
+    pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning"),
+]
+
+
+def ready(method: Method, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A network as a GPU would run it, but for the compiler of attention."""
+    monkeypatch.setattr(torchs, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
+    monkeypatch.setattr(torchs, "_validate_device", lambda *_: None)
+    model = build(BY_FOREST["Qwen3"]())
+    network = probe(model, longest=LONGEST, ways=("flex",)).network
+    apply(method, model, seed=0)
+    return network
+
+
+def test_equal_blocks_are_compiled_once_and_another_batch_of_the_same_length_compiles_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, plain = (ready(Lora(rank=2), monkeypatch) for _ in range(2))
+    counter = CompileCounterWithBackend("aot_eager")
+    done, reason = compile_blocks(network, backend=counter)
+    assert done, reason
+    how = Pass(4096, sharing=True)
+    backward(network, examples(), how, dropout_seed=None)
+    compiled = counter.frame_count
+    found = backward(network, examples()[:5], how, dropout_seed=None)
+    assert counter.frame_count == compiled
+    backward(plain, examples(), how, dropout_seed=None)
+    assert found.loss == pytest.approx(backward(plain, examples()[:5], how, dropout_seed=None).loss, rel=1e-6)
+    pairs = zip(network.model.parameters(), plain.model.parameters(), strict=True)
+    assert all(torch.allclose(a.grad, b.grad, atol=1e-6) for a, b in pairs if b.grad is not None)
+
+
+def test_blocks_that_cannot_be_compiled_stay_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("no compiler here")
+
+    network = ready(Full(), monkeypatch)
+    done, reason = compile_blocks(network, backend=fails)
+    assert not done
+    assert "no compiler here" in reason
+    assert not any("forward" in layer.__dict__ for layer in network.model.model.layers)
