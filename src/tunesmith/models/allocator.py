@@ -11,7 +11,7 @@ import sys
 # malloc.h of glibc; see mallopt(3).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 2**31 - 1
-_LARGEST_BLOCK = 2**30
+_LARGEST_BLOCK = 2**25
 
 
 def keep_freed_memory() -> bool:
