@@ -1,0 +1,88 @@
+"""`tunesmith jobs` against servers that are not ours: what it sends to OpenAI's address and to Azure's."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tunesmith.cli.main import run
+
+
+class _Other(BaseHTTPRequestHandler):
+    asked: list[tuple[str, str, dict[str, str], str]] = []  # noqa: RUF012
+
+    def _any(self) -> None:
+        at = urlsplit(self.path)
+        self.asked.append((self.command, at.path, dict(self.headers), at.query))
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        page = {"data": [{"id": "j-1", "status": "running", "model": "m"}], "has_more": "after" not in at.query}
+        job = {"id": "j-1", "status": "cancelled", "result_files": ["f-1"]}
+        known = {"/v1/files": {"id": "f-1"}, "/v1/files/f-1": {"id": "f-1", "filename": "../step_metrics.csv"}}
+        reply = known.get(at.path) or (page if self.command == "GET" and at.path.endswith("jobs") else job)
+        self.send_response(404 if "missing" in at.path else 200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"error": {"message": "no such job"}} if "missing" in at.path else reply).encode())
+
+    do_GET = do_POST = _any
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def other(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a server that is not ours."""
+    _Other.asked.clear()
+    for name in ("TUNESMITH_API_KEY", "OPENAI_BASE_URL", "AZURE_OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-theirs")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Other)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_job_is_created_at_the_address_that_openais_clients_read(
+    other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{other}/v1")
+    (tmp_path / "a.jsonl").write_text("{}\n")
+    assert run(["jobs", "create", str(tmp_path / "a.jsonl"), "--model", "gpt-4o-mini", "--suffix", "s"]) == 0
+    assert capsys.readouterr().out == "j-1\n"
+    assert [(method, path) for method, path, _, _ in _Other.asked] == [
+        ("POST", "/v1/files"),
+        ("POST", "/v1/fine_tuning/jobs"),
+    ]
+    assert all(headers["authorization"] == "Bearer sk-theirs" for _, _, headers, _ in _Other.asked)
+
+
+def test_azure_gets_its_key_and_its_version_with_every_request(
+    other: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "azure")
+    assert run(["jobs", "list", "--url", f"{other}/openai", "--api-version", "2025-04-01"]) == 0
+    assert capsys.readouterr().out.startswith("j-1\trunning\tm")
+    assert len(_Other.asked) == 2  # both pages
+    for _, path, headers, query in _Other.asked:
+        assert path == "/openai/fine_tuning/jobs"
+        assert (headers["api-key"], "authorization" in headers) == ("azure", False)
+        assert parse_qs(query)["api-version"] == ["2025-04-01"]
+
+
+def test_a_result_file_is_written_under_a_name_of_ours(
+    other: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["jobs", "download", "j-1", "--to", str(tmp_path / "out"), "--url", f"{other}/v1"]) == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["j-1-step_metrics.csv"]
+
+
+def test_what_a_server_refuses_is_a_sentence(other: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["jobs", "cancel", "missing", "--url", f"{other}/v1"]) == 2
+    assert "no such job (404)" in capsys.readouterr().err
