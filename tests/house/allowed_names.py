@@ -1,6 +1,9 @@
 """Names that vulture finds unused although somebody uses them. Anything else that it finds is dead and goes."""
 
 # Called by Python, jinja2, nltk, pydantic, torch, transformers or the system, by name.
+_.do_GET
+_.do_POST
+_.log_message
 _.__getattr__
 _.readable
 _.readinto

@@ -16,7 +16,6 @@ from tunesmith.errors import UsageError
 from tunesmith.evaluation.item import Item
 from tunesmith.evaluation.votes import Tally, load_votes, side, swapped, tally
 
-VOTES = "votes.jsonl"
 LARGEST = 1000
 """Bytes of a vote as it is sent, at most."""
 

@@ -195,9 +195,11 @@ dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; ma
 h3 {{ font-size: .85rem; margin: .3rem 0; color: var(--soft) }} summary {{ cursor: pointer; overflow-wrap: anywhere }}
 pre {{ white-space: pre-wrap; overflow-wrap: anywhere; font: inherit; margin: 0 }} .wide {{ overflow-x: auto }}
 .side {{ display: grid; grid-template-columns: repeat(3, 1fr); gap: 1rem; margin: .5rem 0 1rem }}
-table {{ border-collapse: collapse }} td, th {{ text-align: left; padding: .15rem .6rem .15rem 0; font-weight: normal }}
+table {{ border-collapse: collapse }} .wide td {{ white-space: nowrap }}
+td, th {{ text-align: left; padding: .15rem .6rem .15rem 0; font-weight: normal }}
 .confusion td {{ text-align: right; padding: .1rem .4rem; min-width: 1.2rem }}
-.confusion tr:first-child th span {{ writing-mode: vertical-rl }}
+.confusion tr:first-child th {{ vertical-align: bottom }}
+.confusion tr:first-child th span {{ writing-mode: vertical-rl; transform: rotate(180deg) }}
 .hit {{ background: color-mix(in srgb, var(--a) calc(var(--share) * 60%), transparent) }}
 .miss {{ background: color-mix(in srgb, var(--b) calc(var(--share) * 90%), transparent) }}
 dt {{ color: var(--soft) }} dd {{ margin: 0; overflow-wrap: anywhere }}

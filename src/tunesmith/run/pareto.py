@@ -71,10 +71,11 @@ def table(metric: str, points: Mapping[str, Point], name: str, *, higher: bool) 
 def page(metric: str, points: Mapping[str, Point], name: str, *, higher: bool) -> str:
     """The picture and the table as a page that needs no other file."""
     rows = "".join(
-        f"<tr{' class=best' if way == name else ''}><td>{html.escape(way)}</td><td>{p.value:.4f}</td>"
+        f"<tr{' class=best' if way == name else ''}><td>{number} {html.escape(way)}</td>"
+        f"<td>{p.value:.4f}</td>"
         f"<td>{gain(p, higher=higher):+.4f}</td><td>{p.lost:+.4f}</td><td>{p.low:+.4f} … {p.high:+.4f}</td>"
         f"<td>{p.seconds:,.0f}</td></tr>"
-        for way, p in points.items()
+        for number, (way, p) in enumerate(points.items(), start=1)
     )
     return _PAGE.format(
         metric=html.escape(metric), name=html.escape(name), picture=_picture(points, name, higher=higher), rows=rows
@@ -84,28 +85,30 @@ def page(metric: str, points: Mapping[str, Point], name: str, *, higher: bool) -
 def _picture(points: Mapping[str, Point], name: str, *, higher: bool) -> str:
     gains = {way: gain(point, higher=higher) for way, point in points.items()}
     left, right = min(0.0, *(p.low for p in points.values())), max(0.0, *(p.high for p in points.values()))
-    bottom, top = min(0.0, *gains.values()), max(0.0, *gains.values())
+    bottom, top = min(gains.values()), max(gains.values())
     wide, high = (right - left) or 1.0, (top - bottom) or 1.0
 
     def x(lost: float) -> float:
         return MARGIN + (WIDTH - MARGIN - 130) * (lost - left) / wide
 
     def y(gained: float) -> float:
-        return 16 + (HEIGHT - 60) * (1 - (gained - bottom) / high)
+        return 28 + (HEIGHT - 90) * (1 - (gained - bottom) / high)
 
     on_front = front(points, higher=higher)
     parts = [f'<polyline points="{" ".join(f"{x(points[w].lost):.1f},{y(gains[w]):.1f}" for w in on_front)}"/>']
-    for way, p in points.items():
+    for number, (way, p) in enumerate(points.items(), start=1):
         kind = "best" if way == name else "front" if way in on_front else "other"
         at = f"{y(gains[way]):.1f}"
         parts.append(f'<line x1="{x(p.low):.1f}" x2="{x(p.high):.1f}" y1="{at}" y2="{at}"/>')
         parts.append(f'<circle class="{kind}" cx="{x(p.lost):.1f}" cy="{at}" r="5"/>')
-        parts.append(f'<text x="{x(p.lost) + 9:.1f}" y="{float(at) - 6:.1f}">{html.escape(way)}</text>')
+        # Names would cover each other where points lie close; the table below tells them.
+        parts.append(f'<text x="{x(p.lost):.1f}" y="{float(at) - 9:.1f}" text-anchor="middle">{number}</text>')
     for value, place in ((left, x(left)), (right, x(right))):
         parts.append(f'<text x="{place:.1f}" y="{HEIGHT - 24}" text-anchor="middle">{value:.3g}</text>')
     for value in (bottom, top):
         parts.append(f'<text x="{MARGIN - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>')
     parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 6}" text-anchor="middle">lost, nats per token →</text>')
+    parts.append('<text x="4" y="12">gained ↑</text>')
     label = "What each way gained against what it lost"
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
@@ -117,7 +120,7 @@ _PAGE = """<!doctype html>
   --b: #c8511b }}
 @media (prefers-color-scheme: dark) {{ :root {{ --ink: #e7e9ee; --soft: #a3acbd; --back: #14171d; --card: #1e232c;
   --a: #7db4ec; --b: #f0936a }} }}
-body {{ margin: 0 auto; max-width: 50rem; padding: 1rem; font: 16px/1.5 system-ui, sans-serif; color: var(--ink);
+body {{ margin: 0 auto; max-width: 58rem; padding: 1rem; font: 16px/1.5 system-ui, sans-serif; color: var(--ink);
   background: var(--back) }}
 h1 {{ font-size: 1.3rem }} section {{ background: var(--card); border-radius: .5rem; padding: 1rem; margin: 1rem 0;
   overflow-x: auto }}
@@ -125,7 +128,8 @@ svg {{ width: 100%; height: auto }} svg text {{ font-size: 12px; fill: var(--sof
 svg line {{ stroke: var(--soft) }} polyline {{ fill: none; stroke: var(--a); stroke-dasharray: 4 3 }}
 circle.other {{ fill: var(--soft) }} circle.front {{ fill: var(--a) }} circle.best {{ fill: var(--b) }}
 table {{ border-collapse: collapse; width: 100% }} td, th {{ text-align: right; padding: .2rem .6rem }}
-td:first-child, th:first-child {{ text-align: left }} tr.best td {{ color: var(--b); font-weight: 600 }}
+td {{ white-space: nowrap }} td:first-child, th:first-child {{ text-align: left }}
+tr.best td {{ color: var(--b); font-weight: 600 }}
 </style></head><body><h1>Ways to keep what the model can</h1>
 <p>Recommended: <strong>{name}</strong>. It lost least of those with nearly the best gain. A dashed line joins the
 points that nothing beats in both; whiskers are 95 % intervals of what was lost.</p>
