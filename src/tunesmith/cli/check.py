@@ -203,15 +203,18 @@ def facts(checked: "Check") -> list[tuple[str, str]]:
         ("lengths", f"{points} tokens"),
         ("languages", ", ".join(f"{name} {count:,}" for name, count in survey.languages.most_common(5))),
     ]  # fmt: skip
+    if survey.prompt_openings:
+        rows.append(("prompts", _openings(survey.prompt_openings, survey.examples)))
     if survey.classes:
         (most, many), (least, few) = survey.classes.most_common()[0], survey.classes.most_common()[-1]
         rows.append(("classes", f"{len(survey.classes):,}, from {most!r} {many:,} to {least!r} {few:,}"))
     elif survey.openings:
-        words, times = survey.openings.most_common(1)[0]
-        often = f"; {times:,} begin {words!r}" if times * 20 > survey.answers else ""
-        rows.append(("answers", f"{survey.answers:,}, with {len(survey.openings):,} different openings{often}"))
+        rows.append(("answers", _openings(survey.openings, survey.answers)))
     if survey.refusals:
         rows.append(("refusals", f"{survey.refusals:,} of {survey.answers:,} answers"))
+    if survey.personal:
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in survey.personal.most_common())
+        rows.append(("personal", f"{kinds} (examples that seem to hold such data)"))
     if borders:
         rows.append(("borders", f"{borders:,} of {compared:,} compared would be other tokens in one piece"))
     cost = checked.estimate
@@ -220,6 +223,12 @@ def facts(checked: "Check") -> list[tuple[str, str]]:
     if cost.dollars_per_epoch is not None:
         rows.append(("price", f"${cost.dollars_per_epoch:,.2f} an epoch"))
     return rows
+
+
+def _openings(openings: "Counter[str]", of: int) -> str:
+    words, times = openings.most_common(1)[0]
+    often = f"; {times:,} begin {words!r}" if times * 20 > of else ""
+    return f"{of:,}, with {len(openings):,} different openings{often}"
 
 
 def _share(part: int, whole: int) -> str:

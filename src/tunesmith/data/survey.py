@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tunesmith.data.checks import Finding, find, find_in_file
 from tunesmith.data.duplicates import prompt_text, whole_text
@@ -35,7 +36,10 @@ LONG, NEW = 100, 0.1
 
 @dataclass(slots=True)
 class Survey:
-    """Counts over a set. Lengths are in words; the histograms' buckets are powers of two (`bucket` words or more)."""
+    """Counts over a set. Lengths are in words; the histograms' buckets are powers of two (`bucket` words or more).
+
+    Openings are the first three words: few different ones tell that prompts came from a template, or answers are alike.
+    """
 
     examples: int = 0
     turns: Counter[int] = field(default_factory=Counter)
@@ -44,6 +48,7 @@ class Survey:
     labels: Counter[str] = field(default_factory=Counter)
     answers: int = 0
     openings: Counter[str] = field(default_factory=Counter)
+    prompt_openings: Counter[str] = field(default_factory=Counter)
     languages: Counter[str] = field(default_factory=Counter)
     personal: Counter[str] = field(default_factory=Counter)
     refusals: int = 0
@@ -54,6 +59,23 @@ class Survey:
         short = sum(self.labels.values())
         few = len(self.labels) <= LABELS_AT_MOST and len(self.labels) * 5 <= short
         return self.labels if few and short == self.answers else Counter()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The counts for JSON; of openings and classes the 20 most frequent, and how many different ones there are."""
+        lengths = {"turns": self.turns, "prompt_words": self.prompt_words, "answer_words": self.answer_words}
+        names = {
+            "prompt_openings": self.prompt_openings, "answer_openings": self.openings, "classes": self.classes,
+            "languages": self.languages, "personal_data": self.personal,
+        }  # fmt: skip
+        return {
+            "examples": self.examples,
+            "answers": self.answers,
+            "refusals": self.refusals,
+            **{name: {str(length): counts[length] for length in sorted(counts)} for name, counts in lengths.items()},
+            **{
+                name: {"different": len(counts), "most": dict(counts.most_common(20))} for name, counts in names.items()
+            },
+        }
 
 
 def bucket(words: int) -> int:
@@ -76,7 +98,10 @@ def count(example: AnyExample, counts: Survey, *, personal: bool = True) -> list
     findings = []
     text = whole_text(example)
     counts.languages[language_of(text)] += 1
-    counts.prompt_words[bucket(len(prompt_text(example).split()))] += 1
+    asked = prompt_text(example).split()
+    counts.prompt_words[bucket(len(asked))] += 1
+    if isinstance(example, Example) and len(counts.prompt_openings) < OPENINGS_AT_MOST:
+        counts.prompt_openings[" ".join(asked[:3])] += 1
     if isinstance(example, Example):
         findings += _count_answers(example, counts)
     findings += _remains(text, example.origin)

@@ -85,6 +85,7 @@ class Check:
             "format": self.format, "read": self.read, "usable": self.usable, "examples": self.examples,
             "dropped": dict(self.dropped), "findings": findings, "totals": dict(self.totals), "stops": list(self.stops),
             "tokens": {**asdict(self.tokens), "percentiles": dict(self.tokens.percentiles)},
+            "shape": self.survey.as_dict(),
             "estimate": {name: value for name, value in asdict(self.estimate).items() if value is not None},
         }  # fmt: skip
 

@@ -5,6 +5,7 @@ import pytest
 from tunesmith.data.example import Example, Message, Origin, Passage
 from tunesmith.data.languages import language_of
 from tunesmith.data.personal import personal_data
+from tunesmith.data.reading import read_examples
 from tunesmith.data.survey import bucket, survey
 
 
@@ -106,3 +107,13 @@ def test_personal_data_are_found_by_form_and_check_sum(text: str, kinds: set[str
 )
 def test_the_language_is_told_by_script_and_common_words(text: str, language: str) -> None:
     assert language_of(text) == language
+
+
+def test_the_shape_of_a_set_is_told_in_numbers() -> None:
+    rows = [{"prompt": f"Please sort these {i}", "completion": f"Here is {i} and a.b@firm.de"} for i in range(3)]
+    counts, _ = survey(read_examples(rows).examples)
+    shape = counts.as_dict()
+    assert shape["prompt_openings"] == {"different": 1, "most": {"Please sort these": 3}}
+    assert shape["answer_openings"]["different"] == 3
+    assert (shape["turns"], shape["answer_words"]) == ({"2": 3}, {"4": 3})
+    assert shape["personal_data"]["most"] == {"e-mail": 3}
