@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 from tiny_model import chat_file, tiny_model
 
 from tunesmith.disk import sha256_of
-from tunesmith.errors import CheckpointError, UsageError
+from tunesmith.errors import CheckpointError, Interrupted, TrainingError, UsageError
 from tunesmith.recipe import load_recipe
 from tunesmith.run import folder as places
+from tunesmith.run import stopping
 from tunesmith.run.train import resume, train
 from tunesmith.training import step
 from tunesmith.training.progress import Progress
@@ -162,6 +164,80 @@ def test_changed_data_are_refused_unless_accepted(
     with pytest.raises(CheckpointError, match=r"(?s)data\.train: was .*--accept"):
         resume(run, say=quiet)
     assert resume(run, ["data.train"], say=quiet).report["steps"] == STEPS
+
+
+@pytest.fixture(scope="module")
+def whole(model: Path, data: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a run of no settings of its own gives that nobody disturbs."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    train(load_recipe(None, arguments(model, data, run)), say=quiet)
+    return contents(run)
+
+
+def at_step(step: int, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Have `act` happen right after update `step`, the first time."""
+    real, waiting = Progress.step, [act]
+
+    def acting(self: Progress, entry: Any) -> None:
+        real(self, entry)
+        if entry["step"] == step and waiting:
+            waiting.pop()()
+
+    monkeypatch.setattr(Progress, "step", acting)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_asked_to_end_saves_its_step_says_how_to_go_on_and_does_so_with_the_same_bits(
+    number: signal.Signals, whole: dict[str, Any], model: Path, data: tuple[Path, Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    run = tmp_path / "run"
+    at_step(4, monkeypatch, lambda: signal.raise_signal(number))
+    with pytest.raises(Interrupted, match=rf"after step 4 of {STEPS}, saved.*train --resume {run}") as ended:
+        train(load_recipe(None, arguments(model, data, run)), say=quiet)
+    assert ended.value.exit_code == 130
+    assert (run / "checkpoints" / "step-4").is_dir()
+    resume(run, say=quiet)
+    assert contents(run) == whole
+
+
+def test_a_run_asked_twice_stops_at_once_and_goes_on_with_the_same_bits(
+    whole: dict[str, Any], model: Path, data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    monkeypatch.setattr(stopping, "SAME_REQUEST", 0.0)
+
+    def twice() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    at_step(4, monkeypatch, twice)
+    with pytest.raises(KeyboardInterrupt):
+        train(load_recipe(None, arguments(model, data, run)), say=quiet)
+    assert not (run / "checkpoints" / "step-4").exists()
+    resume(run, say=quiet)
+    assert contents(run) == whole
+
+
+def test_too_little_memory_proposes_the_setting_that_needs_less(
+    model: Path, data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+
+    def refuse() -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
+
+    at_step(4, monkeypatch, refuse)
+    with pytest.raises(TrainingError, match=rf"--resume {run} training\.micro_batch_tokens=512") as told:
+        train(load_recipe(None, arguments(model, data, run, "training.micro_batch_tokens=1024")), say=quiet)
+    proposed = str(told.value).split()[-1]
+    assert resume(run, longer=[proposed], say=quiet).report["steps"] == STEPS
+
+
+def test_the_best_checkpoint_stays_beside_the_last(model: Path, data: tuple[Path, Path], tmp_path: Path) -> None:
+    first_is_best = "training.validation={every: 2, min_improvement: 100.0}"
+    train(load_recipe(None, arguments(model, data, tmp_path / "run", "checkpoints.every=2", first_is_best)), say=quiet)
+    assert {folder.name for folder in (tmp_path / "run" / "checkpoints").iterdir()} == {"step-2", f"step-{STEPS}"}
 
 
 @pytest.fixture

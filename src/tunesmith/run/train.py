@@ -131,7 +131,7 @@ def _go_on(folder: Path, accept: Sequence[str], longer: Sequence[str], say: Say 
 
 
 def _train(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> RunResult:
-    """Every step that is left, with a disk that refuses told in a sentence wherever it does."""
+    """Every step that is left; a disk that refuses, or too little memory, is told in a sentence wherever it happens."""
     try:
         return _trained(prepared, ready, folder, talk)
     except BrokenPipeError:
@@ -140,6 +140,14 @@ def _train(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> Run
         raise TrainingError(
             f"{error.filename or folder}: cannot be written: {disk.cause(error)}, then: "
             f"tunesmith train --resume {folder}"
+        ) from error
+    except (MemoryError, RuntimeError) as error:
+        if not ending.out_of_memory(error):
+            raise
+        smaller = ending.halved(prepared.recipe.training.micro_batch_tokens)
+        raise TrainingError(
+            f"{folder}: there is too little memory for a step. Go on with smaller micro-batches: "
+            f"tunesmith train --resume {folder} {smaller}"
         ) from error
 
 
