@@ -33,7 +33,7 @@ COMMANDS = {
 
 
 def check(
-    files: Annotated[list[str], typer.Argument(metavar="FILE... [key=value]...")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE...|RECIPE.yaml [key=value]...")],
     model: Annotated[
         str | None, typer.Option(metavar="RUN|MODEL", help="Whose tokens, template and context to check with.")
     ] = None,
@@ -55,7 +55,7 @@ def check(
     ] = None,
     strict: Annotated[bool, typer.Option(help="Let warnings stop, too.")] = False,
 ) -> None:
-    """Check data as a run would meet them; exit code 3 where a run could not start.
+    """Check data, or those of a recipe, as a run would meet them; exit code 3 where a run could not start.
 
     Settings are those of a recipe (`method.kind=full`).
     """

@@ -96,7 +96,7 @@ def _pictures(checked: "Check") -> Iterator[str]:
     if survey.classes:
         yield _bars_of_names(dict(survey.classes.most_common(20)), f"Classes ({len(survey.classes):,} in all)")
     for openings, what in ((survey.prompt_openings, "prompts"), (survey.openings, "answers")):
-        repeated = {words: count for words, count in openings.most_common(10) if count > 1 and words}
+        repeated = {words[:40]: count for words, count in openings.most_common(10) if count > 1 and words}
         if repeated and not (what == "answers" and survey.classes):
             yield _bars_of_names(repeated, f"How {what} begin ({len(openings):,} ways in all)")
     if survey.personal:

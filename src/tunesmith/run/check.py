@@ -112,9 +112,9 @@ def check(
 ) -> Check:
     """What would happen if `files` were trained on, with `settings` of a recipe (`method.kind=full`).
 
+    The one file may be a recipe: then its training data are checked, against its own validation and test files too.
     `against` are files that must not be trained on, or names of benchmarks. `price` is in dollars for a million tokens
-    of the data, as services take them. `tell` is given the number of
-    examples that have passed, now and then.
+    of the data, as services take them. `tell` is given the number of examples that have passed, now and then.
 
     Raises:
         DataError: a file is missing, empty, or fits no format.
@@ -123,6 +123,10 @@ def check(
     chosen = {"model": model, "supervision.train_on": train_on}
     overrides = [*settings, *(f"{name}={value}" for name, value in chosen.items() if value is not None)]
     loaded = load_recipe(files[0], overrides)
+    if len(files) == 1 and Path(files[0]).suffix in (".yaml", ".yml"):
+        data = loaded.recipe.data
+        files = [data.train] if isinstance(data.train, str) else data.train
+        against = (*against, *(name for name in (data.validation, data.test) if isinstance(name, str)))
     require_known(loaded.recipe.data.allow)
     judge = _judge(loaded)
     context = judge.facts.context

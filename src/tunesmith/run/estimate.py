@@ -26,7 +26,7 @@ PROCESS_BYTES = 550 * 2**20
 """Python with torch and transformers loaded, before any weight."""
 ADAMW_BYTES = 12
 """For each trained parameter: its gradient and two moments in float32."""
-BESIDE = 750
+BESIDE = 900
 """Operations of a matrix product that take as long as what else is done for one activation, forward and backward."""
 UPDATE = 140
 """Operations of a matrix product that take as long as the update of one parameter."""

@@ -105,3 +105,21 @@ def test_percentiles_are_lengths_that_occur(folder: Path, tmp_path: Path, count:
     assert list(points) == ["p50", "p90", "p95", "p99", "max"]
     assert sorted(points.values()) == list(points.values())
     assert (points["max"] - points["p50"]) % 2 == 0
+
+
+def test_the_data_of_a_recipe_are_checked_with_its_settings_and_against_its_held_out_files(
+    folder: Path, tmp_path: Path
+) -> None:
+    _file(tmp_path / "train.jsonl", GOOD)
+    _file(tmp_path / "test.jsonl", GOOD[:2])
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("data: {train: train.jsonl, test: test.jsonl}\nmethod: {kind: full}\n")
+    checked = check([str(recipe)], model=str(folder))
+    assert (checked.files, checked.method) == ((str(tmp_path / "train.jsonl"),), "full")
+    assert checked.totals["leak"] == 2
+
+
+def test_a_finding_that_the_settings_allow_stops_nothing(folder: Path, tmp_path: Path) -> None:
+    file = _file(tmp_path / "a.jsonl", [*GOOD, {"prompt": "a", "completion": ""}])
+    assert not check([file], model=str(folder)).could_start()
+    assert check([file], model=str(folder), settings=["data.allow=[empty-answer]"]).could_start()
