@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from tunesmith.batches.batch import Batch
-from tunesmith.models.flex import ForestMask, by_flex, by_runs
+from tunesmith.models.flex import ForestMask, Scores, by_flex, by_runs
 
 Way = Literal["segments", "flex", "runs"]
 """How attention goes through a forest: by segments; by FlexAttention; or by variable-length flash where nothing is
@@ -185,9 +185,7 @@ def forest_attention(
         runs = layout.mask.runs if layout.runs else None
         if simple and runs is not None and query.dtype in (torch.bfloat16, torch.float16):
             return by_runs(query, key, value, runs, scaling), None
-        out = by_flex(
-            query, key, value, layout.mask, scaling=scaling, window=window, softcap=softcap, sinks=sinks
-        )  # fmt: skip
+        out = by_flex(query, key, value, layout.mask, Scores(scaling, window, softcap, sinks))
     elif simple and query.device.type == "cpu":
         groups = query.shape[1] // key.shape[1]
         if groups > 1:

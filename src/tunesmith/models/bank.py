@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tunesmith.models.adapters import adapted, load_adapter
+from tunesmith.errors import ModelError
+from tunesmith.models.adapters import adapted, load_adapter, trained_in_four_bits
 
 
 @dataclass(slots=True)
@@ -59,8 +60,13 @@ class Bank:
         """The adapter stored in `folder` answers to `name`.
 
         Raises:
-            ModelError: it does not fit this base.
+            ModelError: it does not fit this base, or was trained on one in four bits, which is another.
         """
+        if trained_in_four_bits(folder):
+            raise ModelError(
+                f"{folder}: this adapter was trained on matrices in four bits (NF4), so it shares no base with others. "
+                f"Serve it merged: `tunesmith export {folder} --to DIR --merge`."
+            )
         for place, mixed in self._mixed.items():
             self._model.set_submodule(place, mixed.base)
         try:

@@ -111,14 +111,14 @@ class ForestMask:
 
 
 def _rule(end: Tensor, position: Tensor, window: int | None) -> Callable[..., Tensor]:
-    def sees(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+    def sees(_b: Tensor, _h: Tensor, q: Tensor, k: Tensor) -> Tensor:
         return (k <= q) & (q < end[k])
 
     if window is None:
         return sees
     near = window
 
-    def sees_near(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+    def sees_near(_b: Tensor, _h: Tensor, q: Tensor, k: Tensor) -> Tensor:
         return (k <= q) & (q < end[k]) & (position[q] - position[k] < near)
 
     return sees_near
@@ -155,25 +155,33 @@ def by_runs(q: Tensor, k: Tensor, v: Tensor, runs: Runs, scaling: float) -> Tens
     return out[None]  # type: ignore[no-any-return]
 
 
-def by_flex(
-    q: Tensor, k: Tensor, v: Tensor, mask: ForestMask, *,
-    scaling: float, window: int | None, softcap: float | None, sinks: Tensor | None,
-) -> Tensor:  # fmt: skip
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """What becomes of a query's scores before and in the softmax."""
+
+    scaling: float
+    window: int | None
+    softcap: float | None
+    sinks: Tensor | None  # [H]
+
+
+def by_flex(q: Tensor, k: Tensor, v: Tensor, mask: ForestMask, scores: Scores) -> Tensor:
     """Attention over the forest: q [1, H, T, D], k and v [1, G, T, D] → [1, H, T, Dv]."""
     attend: Any = _compiled() if q.device.type == "cuda" else flex_attention
-    given: dict[str, Any] = {"block_mask": mask.blocks(window), "scale": scaling, "enable_gqa": q.shape[1] > k.shape[1]}
-    if softcap is not None:
-        given["score_mod"] = _capped(softcap)
-    if sinks is None:
+    given: dict[str, Any] = {"block_mask": mask.blocks(scores.window), "scale": scores.scaling}
+    given["enable_gqa"] = q.shape[1] > k.shape[1]
+    if scores.softcap is not None:
+        given["score_mod"] = _capped(scores.softcap)
+    if scores.sinks is None:
         return attend(q, k, v, **given)  # type: ignore[no-any-return]
     out, found = attend(q, k, v, **given, return_aux=AuxRequest(lse=True))
     # Of the softmax with the sink in it, exp(lse) / (exp(lse) + exp(sink)) is left for the keys.
-    left = torch.sigmoid(found.lse - sinks.float().reshape(1, -1, 1))
+    left = torch.sigmoid(found.lse - scores.sinks.float().reshape(1, -1, 1))
     return (out * left.unsqueeze(-1)).to(q.dtype)  # type: ignore[no-any-return]
 
 
 def _capped(softcap: float) -> Callable[..., Tensor]:
-    def capped(score: Tensor, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+    def capped(score: Tensor, _b: Tensor, _h: Tensor, q: Tensor, k: Tensor) -> Tensor:
         return torch.tanh(score / softcap) * softcap
 
     return capped

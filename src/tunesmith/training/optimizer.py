@@ -60,7 +60,8 @@ class MasterAdamW(torch.optim.Optimizer):
     """
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]  # no closure is ever given
+        """Update every master that has a gradient, and round it into its parameter."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:

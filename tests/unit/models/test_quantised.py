@@ -10,8 +10,9 @@ from invariants.families import BY_FOREST, build
 from invariants.test_forest_equals_alone import LONGEST, examples, worst
 from torch import nn
 
-from tunesmith.errors import RecipeError
+from tunesmith.errors import ModelError, RecipeError
 from tunesmith.models.adapters import adapted, load_adapter, merge, save_adapter
+from tunesmith.models.bank import Bank
 from tunesmith.models.lora import LoraLinear
 from tunesmith.models.methods import apply
 from tunesmith.models.probe import probe
@@ -84,3 +85,10 @@ def test_without_bitsandbytes_the_error_names_what_to_install(monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "bitsandbytes.functional", None)
     with pytest.raises(RecipeError, match=r"pip install 'tunesmith\[qlora\]'"):
         quantise(nn.Linear(8, 8))
+
+
+def test_an_adapter_of_four_bits_does_not_share_a_base_with_others(tmp_path: Path) -> None:
+    model, _ = quantised_model()
+    save_adapter(model, tmp_path, QLORA, Source(tmp_path, "base", None, None, "0" * 64))
+    with pytest.raises(ModelError, match="--merge"):
+        Bank(build(BY_FOREST["Qwen3"]())).add("mine", tmp_path)
