@@ -141,11 +141,12 @@ def load_task(name: str) -> tuple[Task, Path, str | None]:
     if path.stat().st_size > LARGEST:
         raise UsageError(f"{path}: too large for a task (at most {LARGEST:,} bytes).")
     try:
-        text, yaml = path.read_text(encoding="utf-8"), YAML(typ="safe", pure=True)
+        text = path.read_text(encoding="utf-8")
         # A few lines of them can stand for more values than any memory holds.
-        if any(getattr(event, "anchor", None) is not None for event in yaml.parse(text)):
+        if any(getattr(event, "anchor", None) is not None for event in YAML(typ="safe", pure=True).parse(text)):
             raise UsageError(f"{path}: anchors (&) and aliases (*) are not read. Write the values out.")
-        return Task.model_validate_json(json.dumps(yaml.load(text))), path, subset
+        tree = YAML(typ="safe", pure=True).load(text)
+        return Task.model_validate_json(json.dumps(tree)), path, subset
     except YAMLError as error:
         raise UsageError(f"{path}: this is not YAML that can be read: {error}.") from error
     except (ValueError, TypeError, RecursionError) as error:
