@@ -233,11 +233,12 @@ class Books:
 
     def close(self) -> None:
         """Refuse what the recipe does not say to drop."""
-        answers = self._data.model_dump()
+        d = self._data
+        answers = {"on_bad_record": d.on_bad_record, "on_no_target": d.on_no_target, "on_too_long": d.on_too_long}
         problems = [
             self._listed(name, what.format(limit=self._limit), setting)
             for name, (what, setting) in REFUSALS.items()
-            if name in self._refused and answers[setting] == "stop" and name not in self._data.allow
+            if name in self._refused and answers[setting] == "stop" and name not in d.allow
         ]
         if problems:
             raise DataError("\n".join(problems))
