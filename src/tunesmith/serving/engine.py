@@ -5,6 +5,7 @@ whole prompts of those that begin, under each one's own adapter; what is chosen 
 One thread owns the model. A model that the reader does not compute exactly answers one request at a time.
 """
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ from tunesmith.models.trial import refusal
 from tunesmith.serving.constraint import Constraint
 from tunesmith.serving.prefixes import Prefixes
 
+log = logging.getLogger("tunesmith.serving")
 PREFILL_TOKENS = 1024
 """Most prompt tokens read beside the answers in progress; one longer prompt is still read at once."""
 
@@ -200,7 +202,7 @@ class Engine:
         if self._reader is not None:
             self._reader.slots.clear()
         for ask in ended:
-            ask.tell(End("error", why))
+            _tell(ask, End("error", why))
 
     def _turn(self) -> None:
         self._end_cancelled()
@@ -218,12 +220,12 @@ class Engine:
         for ask, token in zip(list(self._live), _choose(logits, self._live), strict=True):
             ask.ids.append(token.id)
             if token.id not in ask.stop_ids:
-                ask.tell(token)
+                _tell(ask, token)
         for slot in reversed(range(len(self._live))):
             ask = self._live[slot]
             if ask.ends or len(ask.ids) == self._limit(ask):
                 self._drop(slot)
-                ask.tell(End("stop" if ask.ends else "length"))
+                _tell(ask, End("stop" if ask.ends else "length"))
         return None
 
     def _limit(self, ask: Ask) -> int:
@@ -241,7 +243,7 @@ class Engine:
             if self._live[slot].cancelled:
                 ask = self._live[slot]
                 self._drop(slot)
-                ask.tell(End("stop"))
+                _tell(ask, End("stop"))
 
     def _begin(self) -> list[Ask]:
         """The waiting requests for which there is room, on their trunks."""
@@ -254,10 +256,10 @@ class Engine:
             if ask is None:
                 break
             if ask.cancelled:
-                ask.tell(End("stop"))
+                _tell(ask, End("stop"))
                 continue
             if ask.adapter is not None and ask.adapter not in self._bank.names:
-                ask.tell(End("error", "the model was deleted"))
+                _tell(ask, End("error", "the model was deleted"))
                 continue
             together = [*self._live, *begun, ask]
             area = len(together) * max(other.room for other in together)
@@ -291,7 +293,7 @@ class Engine:
             (token,) = _choose(logits, [ask])
             ask.ids.append(token.id)
             if token.id not in ask.stop_ids:
-                ask.tell(token)
+                _tell(ask, token)
             return token.id
 
         self._live = [ask]
@@ -301,7 +303,16 @@ class Engine:
             pass
         finally:
             self._live = []
-        ask.tell(End("stop" if ask.cancelled or ask.ends else "length"))
+        _tell(ask, End("stop" if ask.cancelled or ask.ends else "length"))
+
+
+def _tell(ask: Ask, heard: Token | End) -> None:
+    """Whoever asked hears of it; where nobody listens any more the answer ends, and the others go on."""
+    try:
+        ask.tell(heard)
+    except Exception:
+        log.exception("an answer is heard by nobody any more")
+        ask.cancelled = True
 
 
 class _Over(Exception):

@@ -6,6 +6,7 @@ at stop sequences. Whoever goes away in the middle frees its place at the next t
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -100,13 +101,16 @@ class Answers:
             RequestError: the engine failed (500).
         """
         left, held = set(range(len(self.asks))), dict[int, list[Token]]()
+        looked = time.monotonic()
         try:
             while left:
+                if time.monotonic() - looked >= LOOK:  # also while tokens come fast: an answer may be long
+                    looked = time.monotonic()
+                    if await request.is_disconnected():
+                        return
                 try:
                     index, heard = await asyncio.wait_for(self.queue.get(), LOOK)
                 except TimeoutError:
-                    if await request.is_disconnected():
-                        return
                     continue
                 if index not in left:
                     continue

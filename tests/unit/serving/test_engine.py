@@ -84,6 +84,34 @@ def test_adapters_in_one_batch_answer_as_each_does_alone(engine: Engine, base: P
     assert len({tuple(ids) for ids in expected}) > 2
 
 
+def test_an_answer_that_nobody_wants_any_more_frees_its_place_at_the_next_token(engine: Engine) -> None:
+    begun, over, heard = threading.Event(), threading.Event(), list[Token]()
+
+    def tell(said: Token | End) -> None:
+        if isinstance(said, End):
+            return over.set()
+        heard.append(said)
+        begun.set()
+        if len(heard) == 2:
+            ask.cancelled = True
+        return None
+
+    ask = Ask(SHARED, "a", GenerationSettings(max_new_tokens=400), frozenset(), tell)
+    engine.ask([ask])
+    assert begun.wait(120)
+    assert over.wait(120)
+    assert len(heard) == 2
+    assert engine.load == (0, 0)
+
+
+def test_a_listener_that_fails_ends_its_own_answer_and_no_other(engine: Engine, base: Path) -> None:
+    def fail(heard: Token | End) -> None:
+        raise RuntimeError("nobody is here")
+
+    engine.ask([Ask(SHARED, "a", GREEDY, frozenset(), fail)])
+    assert _asked(engine, [(None, SHARED)]) == [_alone(base, SHARED)]
+
+
 def test_a_prompt_beyond_the_context_is_refused(engine: Engine) -> None:
     from tunesmith.errors import RequestError
 

@@ -96,3 +96,29 @@ def test_a_tool_that_has_to_be_called_is_called(talker: Client, chosen: Any, nam
 def test_what_is_not_kept_is_refused_by_name(talker: Client, more: dict[str, Any], param: str) -> None:
     reply = _chat(talker, **more)
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, param)
+
+
+class _Gone:
+    """A request whose client went away."""
+
+    async def is_disconnected(self) -> bool:
+        """That it did."""
+        return True
+
+
+def test_a_client_that_goes_away_frees_its_place_while_tokens_still_come(
+    talker: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tunesmith.web import answering
+
+    monkeypatch.setattr(answering, "LOOK", 0.01)
+
+    async def ask() -> tuple[int, list[Any]]:
+        served = talker.service.catalogue.open("base")
+        answers = answering.begin(served, [[40, 41]], answering.Sampling(model="base", max_tokens=400), None)
+        pieces = [piece async for piece in answers.pieces(_Gone())]  # type: ignore[arg-type]
+        return len(pieces), answers.asks
+
+    count, asks = asyncio.run(ask())
+    assert count < 399
+    assert all(one.cancelled for one in asks)
