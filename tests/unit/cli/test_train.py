@@ -17,8 +17,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     """The calls of the verbs, which do nothing."""
     made: Calls = []
 
-    def train(loaded: Any, *, resume: str) -> Any:
-        made.append(("train", loaded, resume))
+    def train(loaded: Any, *, resume: str, accept: Any) -> Any:
+        made.append(("train", loaded, resume, *accept))
         return SimpleNamespace(folder=Path("runs/new"))
 
     def resume(folder: Path, accept: Any, *, longer: Any) -> Any:
@@ -54,6 +54,11 @@ def test_a_file_with_an_equals_sign_in_its_name_is_a_file(calls: Calls, tmp_path
 def test_resume_with_a_folder_goes_on_with_it(calls: Calls) -> None:
     assert run(["train", "--resume", "runs/old", "--accept", "torch"]) == 0
     assert calls == [("resume", Path("runs/old"), ("torch",))]
+
+
+def test_what_may_differ_is_named_to_a_resume_that_finds_its_folder_itself(calls: Calls) -> None:
+    assert run(["train", "a.jsonl", "--resume", "auto", "--accept", "torch"]) == 0
+    assert (calls[0][0], calls[0][2:]) == ("train", ("auto", "torch"))
 
 
 def test_a_resumed_run_may_be_told_to_grow(calls: Calls) -> None:
