@@ -48,7 +48,8 @@ def main(job: str, settings: Mapping[str, Any]) -> None:
                 told = entry["step"]
                 run.log(metrics(entry), step=told)
         if last:
-            return run.finish()
+            run.finish()
+            return
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ run needs is in `State` and in the tensors beside it; everything else is a pure 
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -82,12 +82,13 @@ class Base:
     anchor: Anchor | None = None
     stored: StoredStates | None = None
 
-    def enter(self, how: Pass, indices: Sequence[int]) -> Pass:
+    def enter(self, how: Pass, indices: Iterable[int]) -> Pass:
         """How the examples `indices` pass: from the stored states on, where there are some."""
         stored = self.stored
         if stored is None:
             return how
-        return replace(how, hidden=lambda batch, members: stored.hidden_rows(batch, [indices[i] for i in members]))
+        known = [int(i) for i in indices]
+        return replace(how, hidden=lambda batch, members: stored.hidden_rows(batch, [known[i] for i in members]))
 
     def draw(self, measured: Measured) -> dict[str, float]:
         """Add the pull of the base's weights to every `.grad`; what the journal tells of both ways."""
