@@ -31,6 +31,8 @@ _.synsets
 
 # Fields of requests that clients send and we only have to know, and what SQLAlchemy, sqlite3 and alembic read.
 _.n_epochs
+_.entity
+_.image_tag
 _.learning_rate_multiplier
 _.dpo
 _.reinforcement
@@ -58,7 +60,6 @@ _.under
 _.CHECKPOINTS
 _.data_tokens
 _.likeliest
-_.lowest_trained_layer
 _.read_records
 _.repeated
 _.save_model
