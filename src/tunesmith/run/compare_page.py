@@ -11,6 +11,7 @@ from pathlib import Path
 from tunesmith.evaluation.compare import Comparison
 from tunesmith.evaluation.item import Item
 from tunesmith.evaluation.metrics import METRICS, item_scores
+from tunesmith.run.page import OPENING
 
 SHOWN = 200
 """Items of each kind that stand on the page, at most."""
@@ -83,13 +84,9 @@ def _listed(
     return "".join(parts) + "</section>"
 
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title><style>
-:root {{ color-scheme: light dark; --ink: #1d2330; --soft: #5b6475; --back: #fff; --card: #f5f6f8; --a: #2f6fb3;
-  --b: #c8511b }}
-@media (prefers-color-scheme: dark) {{ :root {{ --ink: #e7e9ee; --soft: #a3acbd; --back: #14171d; --card: #1e232c;
-  --a: #7db4ec; --b: #f0936a }} }}
+_PAGE = (
+    OPENING
+    + """
 body {{ margin: 0 auto; max-width: 70rem; padding: 1rem; font: 16px/1.5 system-ui, sans-serif; color: var(--ink);
   background: var(--back) }}
 h1 {{ font-size: 1.3rem; overflow-wrap: anywhere }} h2 {{ font-size: 1rem }} h3 {{ font-size: .85rem; margin: .3rem 0;
@@ -106,3 +103,4 @@ pre {{ white-space: pre-wrap; overflow-wrap: anywhere; font: inherit; margin: 0 
 {body}
 </body></html>
 """
+)

@@ -169,13 +169,19 @@ def _facts(report: Mapping[str, Any]) -> Iterator[str]:
     yield "</dl></section>"
 
 
-_PAGE = """<!doctype html>
+OPENING = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title><style>
 :root {{ color-scheme: light dark; --ink: #1d2330; --soft: #5b6475; --back: #fff; --card: #f5f6f8; --a: #2f6fb3;
   --b: #c8511b }}
 @media (prefers-color-scheme: dark) {{ :root {{ --ink: #e7e9ee; --soft: #a3acbd; --back: #14171d; --card: #1e232c;
   --a: #7db4ec; --b: #f0936a }} }}
+"""
+"""How a page of ours begins: its title, and its colours by day and by night."""
+
+_PAGE = (
+    OPENING
+    + """
 body {{ margin: 0 auto; max-width: 62rem; padding: 1rem; font: 16px/1.5 system-ui, sans-serif; color: var(--ink);
   background: var(--back); display: flex; flex-wrap: wrap; gap: 1rem }}
 h1 {{ width: 100%; font-size: 1.3rem; margin: 0; overflow-wrap: anywhere }}
@@ -209,3 +215,4 @@ dt {{ color: var(--soft) }} dd {{ margin: 0; overflow-wrap: anywhere }}
 {body}
 </body></html>
 """
+)

@@ -8,6 +8,8 @@ import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tunesmith.run.page import OPENING
+
 WORTH = 0.02
 """The share of the best gain that a recommended run may lack."""
 WIDTH, HEIGHT, MARGIN = 640, 360, 56
@@ -78,7 +80,11 @@ def page(metric: str, points: Mapping[str, Point], name: str, *, higher: bool) -
         for number, (way, p) in enumerate(points.items(), start=1)
     )
     return _PAGE.format(
-        metric=html.escape(metric), name=html.escape(name), picture=_picture(points, name, higher=higher), rows=rows
+        title="Ways to keep what the model can",
+        metric=html.escape(metric),
+        name=html.escape(name),
+        picture=_picture(points, name, higher=higher),
+        rows=rows,
     )
 
 
@@ -113,13 +119,9 @@ def _picture(points: Mapping[str, Point], name: str, *, higher: bool) -> str:
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Ways to keep what the model can</title><style>
-:root {{ color-scheme: light dark; --ink: #1d2330; --soft: #5b6475; --back: #fff; --card: #f5f6f8; --a: #2f6fb3;
-  --b: #c8511b }}
-@media (prefers-color-scheme: dark) {{ :root {{ --ink: #e7e9ee; --soft: #a3acbd; --back: #14171d; --card: #1e232c;
-  --a: #7db4ec; --b: #f0936a }} }}
+_PAGE = (
+    OPENING
+    + """
 body {{ margin: 0 auto; max-width: 58rem; padding: 1rem; font: 16px/1.5 system-ui, sans-serif; color: var(--ink);
   background: var(--back) }}
 h1 {{ font-size: 1.3rem }} section {{ background: var(--card); border-radius: .5rem; padding: 1rem; margin: 1rem 0;
@@ -130,7 +132,7 @@ circle.other {{ fill: var(--soft) }} circle.front {{ fill: var(--a) }} circle.be
 table {{ border-collapse: collapse; width: 100% }} td, th {{ text-align: right; padding: .2rem .6rem }}
 td {{ white-space: nowrap }} td:first-child, th:first-child {{ text-align: left }}
 tr.best td {{ color: var(--b); font-weight: 600 }}
-</style></head><body><h1>Ways to keep what the model can</h1>
+</style></head><body><h1>{title}</h1>
 <p>Recommended: <strong>{name}</strong>. It lost least of those with nearly the best gain. A dashed line joins the
 points that nothing beats in both; whiskers are 95 % intervals of what was lost.</p>
 <section>{picture}</section>
@@ -138,3 +140,4 @@ points that nothing beats in both; whiskers are 95 % intervals of what was lost.
 {rows}</table></section>
 </body></html>
 """
+)

@@ -76,7 +76,10 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What of the base model a step uses: answers and weights that it is drawn towards, and states of frozen layers."""
+    """What of the base model a step uses: answers and weights that it is drawn towards, and states of frozen layers.
+
+    Made while the model still is its base, before `fit` puts a checkpoint into it.
+    """
 
     toward: Toward | None = None
     anchor: Anchor | None = None
@@ -122,22 +125,17 @@ def fit(
 ) -> Outcome:
     """Train `trainable` on `examples` for `plan.steps` updates, going on from the newest checkpoint in `folder`.
 
-    An anchor in `base` was made while the model was its base, before a checkpoint is put into it here.
-
     Raises:
         TrainingError: a loss or gradient is not finite; the parameters are still those before the update.
         CheckpointError: a checkpoint cannot be read or written.
     """
     settings = plan.training
     assert settings.batch_size is not None, "the recipe is not resolved"
-    assert settings.micro_batch_tokens is not None, "the recipe is not resolved"
     count, batch_size = len(examples), settings.batch_size
     per_epoch = steps_per_epoch(count, batch_size)
-    parameters = [parameter for _, parameter in trainable]
     optimizer = build(trainable, settings)
     dropout = any(isinstance(m, nn.Dropout) and m.p > 0 and m.training for m in network.model.modules())
-    sharing = settings.sharing and not dropout
-    how = Pass(settings.micro_batch_tokens, sharing, settings.label_smoothing, settings.token_weighting, base.toward)
+    how = _pass(settings, base, dropout=dropout)
     root = folder / "checkpoints"
     kept = ExampleLosses(folder / LOSSES, count=count, batch_size=batch_size)
     with Journal(folder / "metrics.jsonl") as journal, kept as losses, Saver(root, plan.checkpoints.keep) as saver:
@@ -153,26 +151,19 @@ def fit(
             seed = derive(plan.seed, "dropout", step) >> 16 if dropout else None
             measured = backward(network, members, base.enter(how, indices), dropout_seed=seed)
             drawn = base.draw(measured)
-            norm = gradient_norm(parameters, clip=settings.clip)
+            norm = gradient_norm([p for _, p in trainable], clip=settings.clip)
             _refuse_not_finite(step + 1, measured, norm, members)
             rate = learning_rate(settings, step, plan.steps)
-            set_rate(optimizer, rate)
-            saver.release()
-            optimizer.step()
-            optimizer.zero_grad()
-            entry = _entry(step, per_epoch, measured, norm=norm, rate=rate)
-            entry.update(drawn)
-            entry["seconds"] = round(time.perf_counter() - began, 4)
+            _update(optimizer, rate, saver)
+            entry = {**_entry(step, per_epoch, measured, norm=norm, rate=rate, began=began), **drawn}
             state = replace(state, step=step + 1)
             last = state.step == plan.steps
             if hooks.validate is not None and _due(state.step, settings.validation.every, per_epoch, last=last):
                 found = hooks.validate(state.step)
                 entry.update(found)
                 state = _chosen(state, found, plan)
-                if state.best_step == state.step:
-                    saver.waited += _seconds(hooks.save_best)
-                if _out_of_patience(state, settings):
-                    ended = "patience"
+                saver.waited += _seconds(hooks.save_best) if state.best_step == state.step else 0.0
+                ended = "patience" if _out_of_patience(state, settings) else ended
             journal.append(entry)
             losses.append(measured.example_loss)
             hooks.seen(entry)
@@ -181,14 +172,36 @@ def fit(
             if ended != "done" or last or _save_due(state.step, plan, per_epoch, saver, hooks.validate is not None):
                 losses.sync()
                 state = replace(state, journal_length=journal.sync())
-                weights: dict[str, Tensor] = {**dict(trainable)}
-                tensors = {"weights": weights, "optimizer": state_tensors(optimizer, trainable)}
-                saver.begin(state.step, tensors, asdict(state), protect={state.best_step})
+                saver.begin(state.step, _tensors(trainable, optimizer), asdict(state), protect={state.best_step})
     return Outcome(state, ended, saver.waited)
 
 
-def _entry(step: int, per_epoch: int, measured: Measured, *, norm: float, rate: float) -> dict[str, JsonValue]:
-    """What the journal tells of the update that followed `step` others, but for its time."""
+def _pass(settings: TrainingSettings, base: Base, *, dropout: bool) -> Pass:
+    """How the examples of a step pass; drawing at random, each needs a beginning of its own."""
+    assert settings.micro_batch_tokens is not None, "the recipe is not resolved"
+    sharing = settings.sharing and not dropout
+    return Pass(settings.micro_batch_tokens, sharing, settings.label_smoothing, settings.token_weighting, base.toward)
+
+
+def _update(optimizer: torch.optim.Optimizer, rate: float, saver: Saver) -> None:
+    """The update, once a checkpoint that is still on its way holds everything that it changes."""
+    set_rate(optimizer, rate)
+    saver.release()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def _tensors(
+    trainable: Sequence[tuple[str, nn.Parameter]], optimizer: torch.optim.Optimizer
+) -> dict[str, dict[str, Tensor]]:
+    """What a checkpoint holds, as it stands in memory."""
+    return {"weights": {**dict(trainable)}, "optimizer": state_tensors(optimizer, trainable)}
+
+
+def _entry(
+    step: int, per_epoch: int, measured: Measured, *, norm: float, rate: float, began: float
+) -> dict[str, JsonValue]:
+    """What the journal tells of the update that followed `step` others and has just ended."""
     return {
         "step": step + 1,
         "epoch": step // per_epoch + 1,
@@ -199,6 +212,7 @@ def _entry(step: int, per_epoch: int, measured: Measured, *, norm: float, rate: 
         "tokens": measured.tokens,
         "computed_tokens": measured.computed_tokens,
         "supervised_tokens": measured.supervised_tokens,
+        "seconds": round(time.perf_counter() - began, 4),
     }
 
 
