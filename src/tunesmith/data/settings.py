@@ -15,7 +15,10 @@ class DataSettings(Settings):
     validation: str | float | None = None
     """Data for choosing (a file), or the share of `train` set aside; 0 for none. Default: 0.05 of `train`."""
     test: str | float | None = None
-    """Data for reporting (a file), or the share of `train` set aside; 0 for none. Default: 0.05 of `train`."""
+    """Data for reporting (a file), or the share of `train` set aside; 0 for none.
+
+    Default: 0.05 of `train`, none beside a `validation` file.
+    """
     format: str | None = None
     """The name of the format; recognised from the content when absent."""
     fields: dict[str, str] = Field(default_factory=dict)

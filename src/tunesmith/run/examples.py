@@ -119,14 +119,15 @@ def require_enough(data: DataSettings, count: int) -> None:
 def shares(data: DataSettings) -> tuple[dict[str, float], dict[str, str]]:
     """How much of the training file each other set takes, and which sets are files of their own.
 
-    Naming one of the two sets as a file says that the split has been made; the other is then not cut from training.
+    A validation file says that the split has been made, so no test set is cut from training beside it. A test file says
+    so of the test set alone: without validation nothing would choose the best checkpoint, so it is still set aside.
     """
     asked = {"validation": data.validation, "test": data.test}
     files = {name: value for name, value in asked.items() if isinstance(value, str)}
-    default = 0.0 if files else SHARE
+    default = {"validation": SHARE, "test": 0.0 if "validation" in files else SHARE}
     found = {}
     for name, value in asked.items():
-        found[name] = 0.0 if isinstance(value, str) else default if value is None else float(value)
+        found[name] = 0.0 if isinstance(value, str) else default[name] if value is None else float(value)
     return found, files
 
 

@@ -91,7 +91,10 @@ def dangers(recipe: Recipe, *, examples: int, validated: bool) -> Iterator[str]:
             "training may diverge or destroy what the model knows."
         )
     if not validated:
-        yield "there is no validation data, so nothing will tell when the model starts to learn by heart."
+        yield (
+            "there is no validation data, so nothing will tell when the model starts to learn by heart "
+            "(data.validation=0.05 sets a share aside)."
+        )
     if examples < 50:
         yield f"{examples} examples are few; gains are usually seen from 50 to 100 on."
 

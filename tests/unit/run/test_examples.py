@@ -48,6 +48,19 @@ def test_a_split_of_one_file_never_warns(folder: Path, files: tuple[Path, Path])
     assert sets.leaks == ()
 
 
+@pytest.mark.parametrize(("named", "cut"), [("validation", 0), ("test", 5)])
+def test_a_test_file_leaves_a_validation_set_to_be_cut_and_a_validation_file_no_test_set(
+    folder: Path, tmp_path: Path, named: str, cut: int
+) -> None:
+    train, file = chat_file(tmp_path / "train.jsonl", count=100), chat_file(tmp_path / "held.jsonl", start=200, count=3)
+    data = DataSettings.model_validate({"train": str(train), named: str(file)})
+    sets = read_sets(data, Encoder(Tokenizer.load(folder)), context=512)
+    sizes = {"validation": len(sets.validation), "test": len(sets.test)}
+    assert sizes.pop(named) == 3
+    assert sizes.popitem()[1] == cut
+    assert len(sets.train) == 100 - cut
+
+
 def test_warnings_are_said_aloud_before_training_unless_they_are_allowed(folder: Path, tmp_path: Path) -> None:
     rows = chat_file(tmp_path / "train.jsonl", count=20).read_text()
     file = tmp_path / "train.jsonl"
