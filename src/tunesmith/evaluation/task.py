@@ -2,31 +2,29 @@
 
 The decision: a task is ten lines that its user writes and reads: where the rows stand, a template for the prompt, and
 either the options between which the likeliest is chosen or how far an answer may go. A task has a version; whoever
-changes what is asked raises it. Templates run in a sandbox and fail on a field that a row does not have.
+changes what is asked raises it. Templates run where chat templates do, in a sandbox inside a process with limits, and
+fail on a field that a row does not have.
 """
 
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from tunesmith.errors import DataError, UsageError
+from tunesmith.errors import DataError, TemplateError, UsageError
 from tunesmith.settings import Settings
+from tunesmith.tokens.confined import filled, listed
 
 DATA = "TUNESMITH_DATA"
 LARGEST = 1_000_000
 _SUBSET = "{subset}"
-_JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
 
 
 class Shots(Settings):
@@ -85,11 +83,6 @@ class Task(Settings):
     """The metrics, the deciding one first; by default the choice of the right option, or an exact match."""
 
 
-@lru_cache(maxsize=512)
-def _template(source: str) -> Any:
-    return _JINJA.from_string(source)
-
-
 def render(template: str, row: Mapping[str, Any], where: str) -> str:
     """The text of a template for a row; `where` names the row in an error.
 
@@ -97,9 +90,9 @@ def render(template: str, row: Mapping[str, Any], where: str) -> str:
         DataError: the row lacks a field, or the template does not work on it.
     """
     try:
-        return str(_template(template).render(row))
-    except (TemplateError, TypeError, ValueError, LookupError) as error:
-        raise DataError(f"{where}: the task's template does not fit this row: {error}.") from error
+        return filled(template, row)
+    except TemplateError as error:
+        raise DataError(f"{where}: the task's template does not fit this row: {str(error).rstrip('.')}.") from error
 
 
 def options_of(task: Task, row: Mapping[str, Any], where: str) -> tuple[str, ...]:
@@ -113,12 +106,9 @@ def options_of(task: Task, row: Mapping[str, Any], where: str) -> tuple[str, ...
     if not isinstance(task.options, str):
         return tuple(render(option, row, where) for option in task.options)
     try:
-        found = _JINJA.compile_expression(task.options, undefined_to_none=False)(**row)
-    except (TemplateError, TypeError, ValueError, LookupError) as error:
-        raise DataError(f"{where}: the task's options do not fit this row: {error}.") from error
-    if isinstance(found, str) or not isinstance(found, Sequence) or not found:
-        raise DataError(f"{where}: the task's options give {type(found).__name__}, not a list of texts.")
-    return tuple(str(option) for option in found)
+        return listed(task.options, row)
+    except TemplateError as error:
+        raise DataError(f"{where}: the task's options do not fit this row: {str(error).rstrip('.')}.") from error
 
 
 def known() -> dict[str, Path]:

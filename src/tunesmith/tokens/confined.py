@@ -1,4 +1,4 @@
-"""Chat templates that run in a process of their own, as if they ran here.
+"""Templates that run in a process of their own, as if they ran here: those of chats, and those of benchmarks.
 
 The decision: one child for all templates of a process (`renderer` says what it may not do). It is started when the
 first template is compiled, ends with us, and is started again when a template has brought it down; that template is
@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -83,6 +83,24 @@ class ConfinedTemplate:
         return Written(reply["text"], runs)
 
 
+def filled(template: str, fields: Mapping[str, Any]) -> str:
+    """What a template writes about the fields of a row; a value that is no JSON is seen as a text.
+
+    Raises:
+        TemplateError: the row lacks a field, the template fails on it, or goes beyond a limit; says which.
+    """
+    return str(_child.filled({"text_of": template, "fields": fields})["text"])
+
+
+def listed(expression: str, fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """The texts in the list that an expression means of a row.
+
+    Raises:
+        TemplateError: as `filled`, or it gives no list.
+    """
+    return tuple(_child.filled({"texts_of": expression, "fields": fields})["texts"])
+
+
 class _Child:
     """The process that renders; safe to be used from several threads, and anew in a forked process."""
 
@@ -99,6 +117,10 @@ class _Child:
         with self._lock:
             self._compile(source)
             return self._asked({**request, "template": self._templates[source][0]})
+
+    def filled(self, request: dict[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            return self._asked(request, stopped="it", other=str)
 
     def end(self) -> None:
         """The process is gone; the next request starts another."""
@@ -124,17 +146,23 @@ class _Child:
             self._templates[source] = (len(self._templates), reply)
         return self._templates[source][1]
 
-    def _asked(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _asked(
+        self,
+        request: dict[str, Any],
+        *,
+        stopped: str = "The chat template was stopped: it",
+        other: Callable[[Any], str] | None = None,
+    ) -> dict[str, Any]:
         process = self._process = self._process or _started()
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            send(process.stdin, request)
+            send(process.stdin, request, other=other)
             reply = receive(process.stdout)
         except BrokenPipeError:
             reply = None
         except (TypeError, ValueError, RecursionError) as error:
-            raise TemplateError(f"A conversation holds what a chat template cannot be given: {error}.") from error
+            raise TemplateError(f"A conversation or row holds what a template cannot be given: {error}.") from error
         except BaseException:
             # An answer that nobody waits for any more would be taken for that of the next request.
             self.end()
@@ -142,7 +170,7 @@ class _Child:
         if reply is None:
             process.wait()
             self.end()
-            raise TemplateError(f"The chat template was stopped: it {_end(process.returncode)}.")
+            raise TemplateError(f"{stopped} {_end(process.returncode)}.")
         if "error" in reply:
             raise TemplateError(reply["error"])
         return reply

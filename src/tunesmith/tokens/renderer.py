@@ -1,4 +1,4 @@
-"""The process in which chat templates run: it compiles and renders what it is told to, within limits of the system.
+"""The process in which templates run: it compiles and renders what it is told to, within limits of the system.
 
 The decision: a sandbox refuses what it knows, and a limit refuses the rest: a filter that pads to a gigabyte, a regular
 expression that never ends, a door that nobody has thought of. So templates run in a process that may use little time
@@ -15,11 +15,12 @@ import re
 import resource
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from tunesmith.errors import TemplateError
+from tunesmith.tokens.filled import text_of, texts_of
 from tunesmith.tokens.sandbox import CompiledTemplate, Turn
 from tunesmith.tokens.traced import TEMPLATE, TOOLS, Source, Traced, Words, trace, watching
 
@@ -35,7 +36,7 @@ def serve(requests: IO[bytes], replies: IO[bytes], seconds: float) -> None:
     while (request := receive(requests)) is not None:
         signal.setitimer(signal.ITIMER_PROF, seconds)
         try:
-            reply = _rendered(templates, request) if "template" in request else _compiled(templates, request)
+            reply = _answered(templates, request)
         except TemplateError as error:
             reply = {"error": str(error)}
         except (MemoryError, RecursionError, OSError) as error:
@@ -54,11 +55,27 @@ def receive(stream: IO[bytes]) -> dict[str, Any] | None:
     return message
 
 
-def send(stream: IO[bytes], message: Mapping[str, Any]) -> None:
-    """Write one message; text may hold lone surrogates, as JSON may."""
-    text = json.dumps(message, ensure_ascii=False).encode("utf-8", "surrogatepass")
+def send(stream: IO[bytes], message: Mapping[str, Any], *, other: Callable[[Any], str] | None = None) -> None:
+    """Write one message; text may hold lone surrogates, as JSON may. `other` writes what is no JSON as a text.
+
+    Raises:
+        TypeError: there is such a value, and no `other`.
+    """
+    text = json.dumps(message, ensure_ascii=False, default=other).encode("utf-8", "surrogatepass")
     stream.write(len(text).to_bytes(4, "little") + text)
     stream.flush()
+
+
+def _answered(templates: list[CompiledTemplate], request: Mapping[str, Any]) -> dict[str, Any]:
+    match request:
+        case {"text_of": source, "fields": fields}:
+            return {"text": text_of(source, fields)}
+        case {"texts_of": source, "fields": fields}:
+            return {"texts": texts_of(source, fields)}
+        case {"source": _}:
+            return _compiled(templates, request)
+        case _:
+            return _rendered(templates, request)
 
 
 def _compiled(templates: list[CompiledTemplate], request: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,14 @@
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from unit.tokens.test_sandbox import ESCAPES, LEAKS
 
 from tunesmith.errors import DataError, UsageError
 from tunesmith.evaluation.task import Task, files_of, known, load_task, options_of, render
+from tunesmith.tokens import confined
 
 FIELDS = {"name": "colours", "version": 1, "says": "s", "data": "c.jsonl", "prompt": "{{ q }}", "answer": "{{ a }}"}
 
@@ -67,3 +72,51 @@ def test_a_file_that_would_fill_the_memory_or_break_the_reader_is_refused(text: 
     file.write_text(text)
     with pytest.raises(UsageError, match=r"t\.yaml: "):
         load_task(str(file))
+
+
+BOMBS = [
+    "'x' * 50000000", "'x'|center(2000000000)", "'{:>1000000000}'.format(1)", "range(99999999)|list",
+    "(9 ** 64) ** 64 ** 64", "[1]|batch(1000000000, 0)|list",
+]  # fmt: skip
+ENDLESS = "{% set r = range(99999)|list %}{% for i in r %}{% if r|map('string')|list|length %}{% endif %}{% endfor %}"
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process for templates with little time and memory."""
+    confined._child.end()
+    monkeypatch.setattr(confined, "SECONDS", 0.5)
+    monkeypatch.setattr(confined, "MEMORY", 64 * 2**20)
+    yield
+    confined._child.end()
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+@pytest.mark.usefixtures("hurried")
+def test_a_template_that_would_fill_the_memory_or_never_end_is_refused_with_its_row(bomb: str) -> None:
+    with pytest.raises(DataError, match=r"c\.jsonl:3: the task's template does not fit this row: "):
+        render("{{ " + bomb + " }}", {}, "c.jsonl:3")
+    with pytest.raises(DataError, match=r"c\.jsonl:3: the task's options do not fit this row: "):
+        options_of(Task(**FIELDS, options=bomb), {}, "c.jsonl:3")  # type: ignore[arg-type]
+    assert render("{{ q }}", {"q": "still here"}, "c.jsonl:4") == "still here"
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_template_that_loops_for_long_is_stopped_and_said_to_be() -> None:
+    with pytest.raises(DataError, match=r"does not fit this row: it takes more than 0\.5 seconds\."):
+        render(ENDLESS, {}, "c.jsonl:3")
+
+
+@pytest.mark.parametrize("source", ESCAPES)
+def test_what_a_chat_template_cannot_reach_no_template_of_a_task_does(source: str) -> None:
+    try:
+        text = render(source, {"messages": [{"role": "user", "content": "hi"}]}, "c.jsonl:3")
+    except DataError:
+        return
+    assert not any(leak in text for leak in LEAKS)
+
+
+def test_a_value_that_is_no_json_is_seen_as_its_text() -> None:
+    assert (
+        render("{{ day }} {{ price }}", {"day": date(2024, 2, 3), "price": Decimal("1.50")}, "x") == "2024-02-03 1.50"
+    )

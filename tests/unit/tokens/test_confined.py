@@ -124,7 +124,7 @@ def test_text_with_a_lone_surrogate_comes_back_as_it_was() -> None:
 
 def test_what_json_cannot_hold_is_refused_and_the_next_conversation_is_not() -> None:
     plain = ChatTemplate(PLAIN, {})
-    with pytest.raises(TemplateError, match="holds what a chat template cannot be given"):
+    with pytest.raises(TemplateError, match="holds what a template cannot be given"):
         plain.render(TALK, [{"name": b"bytes"}])
     assert plain.render(TALK).text == "user: hi\nassistant: ok\n"
 
