@@ -33,11 +33,11 @@ from tunesmith.run.examples import Books, Rewrite, Sets, read_sets, require_enou
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.store import Store, StoreWriter
 
-LARGE = 64 * 2**20
-"""From so many bytes on, data are encoded on disk; fewer fit in memory many times over."""
+KEPT, LARGE = 2**20, 64 * 2**20
+"""From so many bytes on, what was encoded is kept for the next run; and is encoded on disk, not in memory."""
 PORTION = 2048
 """Examples between two states that an interrupted encoding can go on from."""
-_VERSION = "2"
+_VERSION = "3"
 _DONE, _STATE = "sets.json", "state.json"
 
 _KEY = 16
@@ -65,7 +65,8 @@ def encoded_sets(
     """
     sources = {"train": data.train, **shares(data)[1]}
     paths = {name: _paths(source) for name, source in sources.items()}
-    if sum(path.stat().st_size for found in paths.values() for path in found) < LARGE:
+    size = sum(path.stat().st_size for found in paths.values() for path in found)
+    if size < KEPT or (size < LARGE and rewrite is not None):
         return read_sets(data, encoder, context=context, split_turns=split_turns, rewrite=rewrite)
     if rewrite is not None:
         raise RecipeError(f"keeping.rewrite: is for data that fit in memory (below {LARGE >> 20} MiB).")
@@ -77,16 +78,45 @@ def encoded_sets(
     folder = home() / "encoded" / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
-        if not (folder / _DONE).is_file():
+        if not (folder / _DONE).is_file() and size < LARGE:
+            _keep(read_sets(data, encoder, context=context, split_turns=split_turns), folder)
+        elif not (folder / _DONE).is_file():
             books = Books(data, encoder, context, split_turns)
             _Encoding(data, books, sums, folder).run(tell)
     done = orjson.loads((folder / _DONE).read_bytes())
-    leaks = tuple(find("leak", message, Origin(*place)) for message, place in done.pop("leaks"))
-    warned = tuple((find(name, text, Origin(*at), path), count) for name, text, at, path, count in done.pop("warned"))
+    leaks = tuple(map(_finding, done.pop("leaks")))
+    warned = tuple((_finding(found), count) for found, count in done.pop("warned"))
     train, validation, test = (Store(folder / side) for side in SIDES)
     sets = Sets(train, validation, test, leaks=leaks, warned=warned, **done)
     require_enough(data, len(sets.train))
     return sets
+
+
+def _keep(sets: Sets, folder: Path) -> None:
+    """Write sets that are held in memory as `_Encoding` leaves them."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    for side in SIDES:
+        with StoreWriter(partial / side) as writer:
+            writer.cut(None)
+            writer.add(getattr(sets, side))
+            writer.state()
+    done = {
+        "read": sets.read, "dropped": dict(sets.dropped), "format": sets.format, "sha256": dict(sets.sha256),
+        "findings": dict(sets.findings), "leaks": sets.leaks, "warned": sets.warned,
+    }  # fmt: skip
+    _finish(done, partial, folder)
+
+
+def _finding(told: dict[str, Any]) -> Finding:
+    other = told.pop("other")
+    return Finding(**told, other=other and Origin(**other))
+
+
+def _finish(done: dict[str, Any], partial: Path, folder: Path) -> None:
+    """Give a filled folder its name."""
+    (partial / _DONE).write_bytes(orjson.dumps(done))
+    flush(partial)
+    os.replace(partial, folder)
 
 
 def _paths(source: str | tuple[str, ...]) -> list[Path]:
@@ -119,7 +149,7 @@ class _Keys:
         return Origin(list(self._names)[self._files[number]], self._lines[number])
 
 
-def _leaks(trained: _Keys, sides: NDArray[np.uint8], held_out: _Keys) -> list[tuple[str, tuple[str, int]]]:
+def _leaks(trained: _Keys, sides: NDArray[np.uint8], held_out: _Keys) -> list[Finding]:
     """The held-out examples whose prompt is trained: what is said of each, and where it stands."""
     asked = {held_out.key(i) for i in range(len(held_out))}
     first: dict[bytes, int] = {}
@@ -127,7 +157,7 @@ def _leaks(trained: _Keys, sides: NDArray[np.uint8], held_out: _Keys) -> list[tu
         if (key := trained.key(i)) in asked:
             first.setdefault(key, i)
     found = ((first.get(held_out.key(i)), held_out.origin(i)) for i in range(len(held_out)))
-    return [(f"its prompt is trained: {trained.origin(i)}.", (o.file, o.line)) for i, o in found if i is not None]
+    return [find("leak", f"its prompt is trained: {trained.origin(i)}.", o) for i, o in found if i is not None]
 
 
 class _Encoding:
@@ -144,7 +174,7 @@ class _Encoding:
         share, files = shares(self._data)
         trained = self._keys("train", self._data.train, tell)
         sides = assign_packed(trained.packed(), validation=share["validation"], test=share["test"])
-        leaks: list[tuple[str, tuple[str, int]]] = []
+        leaks: list[Finding] = []
         for name, source in files.items():
             held_out = self._keys(name, source, tell)
             leaks += _leaks(trained, sides, held_out)
@@ -159,11 +189,9 @@ class _Encoding:
         done = {
             "read": books.total, "dropped": dict(books.dropped), "format": self._formats, "sha256": books.sha256,
             "findings": dict(books.findings), "leaks": leaks,
-            "warned": [(f.name, f.message, (f.file, f.line), f.path, n) for f, n in books.warned.values()],
+            "warned": list(books.warned.values()),
         }  # fmt: skip
-        (self._partial / _DONE).write_bytes(orjson.dumps(done))
-        flush(self._partial)
-        os.replace(self._partial, self._folder)
+        _finish(done, self._partial, self._folder)
 
     def _keys(self, name: str, source: str | tuple[str, ...], tell: Tell) -> "_Keys":
         """The keys of a set's prompts and where its examples stand; findings are counted."""

@@ -28,6 +28,7 @@ def encoder(folder: Path) -> Encoder:
 def everything_is_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache of its own, used for data of any size, in portions of seven."""
     monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(encoding, "KEPT", 0)
     monkeypatch.setattr(encoding, "LARGE", 0)
     monkeypatch.setattr(encoding, "PORTION", 7)
 
@@ -72,6 +73,23 @@ def test_held_out_files_are_sets_of_their_own_and_leaks_are_told(encoder: Encode
     assert_same(found, expected)
     assert [(leak.file, leak.line) for leak in found.leaks] == [(str(seen), line) for line in (1, 2, 3)]
     assert [leak.message for leak in found.leaks] == [leak.message for leak in expected.leaks[:3]]
+
+
+def test_what_fits_in_memory_is_encoded_once_with_all_that_was_found_in_it(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "LARGE", 2**40)
+    train = chat_file(tmp_path / "train.jsonl", count=20)
+    train.write_text(train.read_text() + train.read_text().splitlines()[3] + "\n")
+    data = DataSettings(train=str(train), test=str(chat_file(tmp_path / "seen.jsonl", count=3)))
+    expected = read_sets(data, encoder, context=512)
+    assert len(expected.leaks) == 3
+    assert expected.warned
+    encoded_sets(data, encoder, context=512)
+    monkeypatch.delattr(encoding, "read_sets")
+    found = encoded_sets(data, encoder, context=512)
+    assert_same(found, expected)
+    assert (found.leaks, found.warned) == (expected.leaks, expected.warned)
 
 
 def test_an_interrupted_encoding_goes_on_where_it_was(encoder: Encoder, tmp_path: Path) -> None:
@@ -133,4 +151,6 @@ def test_a_run_on_the_cache_is_the_run_on_memory(folder: Path, tmp_path: Path, m
 
     cached = losses("cached")
     monkeypatch.setattr(encoding, "LARGE", 2**40)
+    assert losses("kept") == cached
+    monkeypatch.setattr(encoding, "KEPT", 2**40)
     assert losses("memory") == cached
