@@ -1,24 +1,32 @@
 """The same invariants on a GPU: `pytest -m gpu`, where there is one. A CPU tests each by the ways that it has."""
 
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from invariants.families import BY_FOREST, build
 from invariants.test_forest_equals_alone import LONGEST, examples, worst
+from invariants.test_resume import STEPS, arguments, contents, killed_at, quiet
+from tiny_model import chat_file, tiny_model
 
 from tunesmith.models.compiled import compile_blocks
 from tunesmith.models.methods import apply
 from tunesmith.models.probe import probe
 from tunesmith.models.recompute import recompute
 from tunesmith.models.settings import Full, Lora, Method
+from tunesmith.recipe import load_recipe
+from tunesmith.run.train import resume, train
 from tunesmith.training.step import Pass, backward
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")]
 HOW = Pass(4096, sharing=True)
 KERNELS = 1e-4
 """Largest relative difference of a gradient in float32 between kernels of a GPU."""
+RESUMED = 1e-3
+"""Largest relative difference of a step's loss in float32 between a resumed run and one never interrupted."""
 
 
 def one_at_a_time(model: Any) -> tuple[float, dict[str, torch.Tensor]]:
@@ -99,3 +107,45 @@ def test_a_step_beside_four_bits_has_a_finite_gradient_for_every_adapter() -> No
     applied = apply(Lora(rank=2, quantize="nf4"), model, seed=0)
     backward(network, examples(), HOW, dropout_seed=None)
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for _, p in applied.trainable)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Iterator[tuple[Path, tuple[Path, Path], Path]]:
+    """A model, its data, and a folder for runs; what a run settles for its process is undone."""
+    held_out = chat_file(tmp_path / "validation.jsonl", count=6, start=100)
+    yield tiny_model(tmp_path / "model"), (chat_file(tmp_path / "train.jsonl"), held_out), tmp_path
+    torch.use_deterministic_algorithms(False)
+
+
+def whole_and_resumed(
+    runs: tuple[Path, tuple[Path, Path], Path], monkeypatch: pytest.MonkeyPatch, *settings: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a run gives that nobody disturbed, and what it gives killed after its fifth update and resumed."""
+    model, data, place = runs
+    train(load_recipe(None, arguments(model, data, place / "whole", *settings)), say=quiet)
+    recipe = load_recipe(None, arguments(model, data, place / "broken", *settings))
+    killed_at(5, monkeypatch, lambda: train(recipe, say=quiet))
+    resume(place / "broken", say=quiet)
+    return contents(place / "whole"), contents(place / "broken")
+
+
+METHODS = {"full": ["method.kind=full"], "lora with dropout": ["method.rank=4", "method.dropout=0.2"]}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_resumed_run_gives_the_same_bits_in_deterministic_mode(
+    method: str, runs: tuple[Path, tuple[Path, Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, resumed = whole_and_resumed(runs, monkeypatch, *METHODS[method], "training.deterministic=true")
+    assert resumed == whole
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_resumed_run_gives_the_same_losses_to_the_stated_tolerance_without_it(
+    method: str, runs: tuple[Path, tuple[Path, Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    float32 = "training.dtype=float32"
+    whole, resumed = whole_and_resumed(runs, monkeypatch, *METHODS[method], float32)
+    assert len(resumed["journal"]) == STEPS
+    losses = [[entry["loss"] for entry in one["journal"]] for one in (whole, resumed)]
+    assert losses[1] == pytest.approx(losses[0], rel=RESUMED)

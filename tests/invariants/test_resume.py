@@ -3,11 +3,12 @@
 import json
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny_model import chat_file, tiny_model
 
 from tunesmith.disk import sha256_of
@@ -31,6 +32,7 @@ METHODS = {
         "checkpoints.every=1",
         "training.validation={patience: 2, min_improvement: 100.0, every: 2}",
     ],
+    "deterministic": ["method.kind=full", "training.deterministic=true"],
 }
 KILLS = {"early stopping": (1, 5)}
 """After which updates a run is killed, where not after 4 and 8: here when one of two validations was not better."""
@@ -39,6 +41,13 @@ STEPS = 11
 
 def quiet(text: str) -> None:
     """Say nothing."""
+
+
+@pytest.fixture(autouse=True)
+def any_operation() -> Iterator[None]:
+    """What a deterministic run settles for its process is undone."""
+    yield
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ _REASONS: tuple[tuple[str, str], ...] = (
     ("save_*", "a checkpoint always holds all that an exact resume needs"),
     ("ignore_data_skip", "a resumed run is always the uninterrupted one"),
     ("restore_callback*", "a resumed run is always the uninterrupted one"),
-    ("full_determinism", "a resumed run is always the uninterrupted one"),
+    ("full_determinism", "on a CPU every run is; on a GPU set training.deterministic"),
     ("average_tokens_across_devices", "the loss is always divided by the weight of the whole step"),
     ("auto_find_batch_size", "micro-batches are sized from shapes and total memory"),
     ("use_cpu", "the device is the best of the machine"),

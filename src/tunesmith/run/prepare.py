@@ -32,7 +32,7 @@ from tunesmith.run.examples import SHOWN, Sets
 from tunesmith.run.replaying import with_replay
 from tunesmith.run.resolve import Shapes, dangers, resolve, setting
 from tunesmith.run.rewriting import rewriter
-from tunesmith.run.settling import settle
+from tunesmith.run.settling import settle, settle_process
 from tunesmith.tokens.builtin import BUILT_IN, missing_control_tokens, template_text, with_control_tokens
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.tokenizer import Tokenizer
@@ -79,6 +79,7 @@ def prepare(loaded: Loaded, say: Say) -> Prepared:
         TunesmithError: something cannot be used as it is; nothing has been written.
     """
     loaded = _with_metric(loaded)
+    settle_process(loaded.recipe.training)  # what is rewritten or replayed is computed before the run's own model
     for file in data_files(loaded.recipe):
         find_files(file)  # a missing file is said before minutes go into a model
     source = resolve_source(loaded.recipe.model, revision=loaded.recipe.revision)
@@ -135,8 +136,7 @@ def prepare(loaded: Loaded, say: Say) -> Prepared:
 def make_ready(prepared: Prepared, say: Say) -> Ready:
     """Load the model, apply the method, and let the probe decide how it is run."""
     recipe = prepared.recipe
-    if recipe.training.threads is not None:
-        torch.set_num_threads(recipe.training.threads)
+    settle_process(recipe.training)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         keep_freed_memory()

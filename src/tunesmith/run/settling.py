@@ -1,12 +1,15 @@
 """A network made to fit its device: compiled where that pays, and computed twice where memory is short.
 
 The decision: one place for both, between the method and the first step, for runs and measurements alike; each choice is
-a sentence.
+a sentence. Threads and the choice of operations belong to the process, so they are settled before its first product.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+
+import torch
 
 from tunesmith.errors import RecipeError
 from tunesmith.models.compiled import compile_blocks
@@ -17,6 +20,20 @@ from tunesmith.models.settings import Lora, Method
 from tunesmith.run.memory import choose, standing_bytes
 from tunesmith.run.resolve import Shapes, total_memory
 from tunesmith.training.settings import TrainingSettings
+
+_CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+
+
+def settle_process(training: TrainingSettings) -> None:
+    """This process computes with the operations and threads that the recipe names.
+
+    cuBLAS gives the same bits only with a workspace of fixed size (its documentation, "Results reproducibility").
+    """
+    if training.threads is not None:
+        torch.set_num_threads(training.threads)
+    if training.deterministic:
+        os.environ.setdefault(_CUBLAS, ":4096:8")
+        torch.use_deterministic_algorithms(True)
 
 
 def settle(

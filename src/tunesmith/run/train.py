@@ -142,6 +142,8 @@ def _train(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> Run
             f"tunesmith train --resume {folder}"
         ) from error
     except (MemoryError, RuntimeError) as error:
+        if "deterministic" in str(error) and prepared.recipe.training.deterministic:
+            raise TrainingError(f"training.deterministic: {error} Leave it out to train all the same.") from error
         if not ending.out_of_memory(error):
             raise
         smaller = ending.halved(prepared.recipe.training.micro_batch_tokens)

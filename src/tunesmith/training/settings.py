@@ -93,6 +93,8 @@ class TrainingSettings(Settings):
     """Whether torch compiles the blocks: auto does so on a GPU, where a trial shows that they compute the same."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of the matrix products. Default: the machine's cores."""
+    deterministic: bool = False
+    """On a GPU, only operations that give the same bits every time, which is slower. On a CPU they always do."""
 
 
 class KeepingSettings(Settings):

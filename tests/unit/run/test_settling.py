@@ -1,11 +1,13 @@
 """What a network is made to be on its device, and that it is said."""
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from invariants.families import BY_FOREST, build
 from invariants.test_forest_equals_alone import LONGEST
 
@@ -14,7 +16,7 @@ from tunesmith.models.methods import apply
 from tunesmith.models.probe import probe
 from tunesmith.models.recompute import Recomputed
 from tunesmith.models.settings import Frozen
-from tunesmith.run.settling import settle
+from tunesmith.run.settling import settle, settle_process
 from tunesmith.training.settings import TrainingSettings
 
 
@@ -60,3 +62,16 @@ def test_the_benchmark_for_a_gpu_prints_its_table_as_a_toy_anywhere(
     assert [row[1] for row in rows] == ["lora", "full"]
     assert all(float(row[2].replace(",", "")) > 0 and row[4].endswith(" %") for row in rows)
     assert any("computed twice" in line for line in lines)
+
+
+def test_a_deterministic_run_takes_only_operations_that_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    settle_process(TrainingSettings())
+    assert not torch.are_deterministic_algorithms_enabled()
+    try:
+        settle_process(TrainingSettings(deterministic=True))
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
+        monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
