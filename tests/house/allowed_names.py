@@ -29,6 +29,13 @@ _.mode
 _.frame
 _.synsets
 
+# What lm-evaluation-harness asks of a model, by name.
+_.tokenizer_name
+_.apply_chat_template
+_._loglikelihood_tokens
+_.loglikelihood_rolling
+_.generate_until
+
 # Fields of requests that clients send and we only have to know, and what SQLAlchemy, sqlite3 and alembic read.
 _.n_epochs
 _.entity

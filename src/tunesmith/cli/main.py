@@ -22,6 +22,7 @@ from tunesmith.cli import (
     evaluate,
     export,
     generate,
+    harness,
     jobs,
     judge,
     models,
@@ -46,6 +47,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("judge")(judge.judge)
+app.command("lm-eval", context_settings=harness.PASSED_ON)(harness.lm_eval)
 app.command("audit")(audit.audit)
 app.command("retain")(retain.retain)
 app.command("generate")(generate.generate)

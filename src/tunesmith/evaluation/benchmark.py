@@ -24,6 +24,7 @@ from tunesmith.evaluation.task import Task, files_of, options_of, render
 from tunesmith.generation.decode import generate
 from tunesmith.generation.scoring import Choice, log_probabilities
 from tunesmith.generation.settings import GenerationSettings
+from tunesmith.generation.until import Until
 from tunesmith.models.forward import Network
 from tunesmith.tokens.encode import Encoder
 
@@ -160,13 +161,12 @@ def _written(network: Network, encoder: Encoder, task: Task, questions: Sequence
     settings = GenerationSettings(max_new_tokens=task.max_new_tokens, temperature=task.temperature if several else 0.0)
     questions = [question for question in questions for _ in range(task.samples)]
     prompts = [prompt_ids(encoder, task, question) for question in questions]
-    answers = generate(network.model, prompts, settings=settings, stop_ids=encoder.stop_ids)
+    until = Until(encoder.tokenizer, task.until)
+    answers = generate(network.model, prompts, settings=settings, stop_ids=encoder.stop_ids, ended=until.ended)
     found = []
     for question, answer in zip(questions, answers, strict=True):
-        text = encoder.tokenizer.decode(answer.ids)
-        ends = [place for place in (text.find(end) for end in task.until) if place >= 0]
-        cut = text[: min(ends)] if ends else text
-        finished = answer.finished == "stop" or bool(ends)
+        cut, ended = until.cut(encoder.tokenizer.decode(answer.ids))
+        finished = answer.finished == "stop" or ended
         found.append(
             Item(cut if task.keep_spaces else cut.strip(), question.reference, finished, math.nan, 0, question.prompt)
         )

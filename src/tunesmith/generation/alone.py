@@ -13,6 +13,8 @@ from tunesmith.generation.sampling import chosen
 from tunesmith.generation.settings import GenerationSettings
 from tunesmith.models.alone import go_on
 
+Heard = tuple[Callable[[int], None], Callable[[Sequence[int]], bool]]
+
 
 def answer(
     model: Any,
@@ -21,18 +23,21 @@ def answer(
     settings: GenerationSettings,
     stop_ids: frozenset[int],
     number: int,
-    on_token: Callable[[int], None],
+    heard: Heard | None = None,
 ) -> list[int]:
     """The tokens after prompt `number`, at most `limit`; an end token, if one was chosen, stands last.
 
-    `on_token` is called for every token as it is chosen, the end token excluded.
+    The first of `heard` is called for every token as it is chosen, the end token excluded; the second says of all of
+    them whether the answer is at its end.
     """
-    made = 0
+    on_token, ended = heard or (lambda _: None, lambda _: False)
+    made: list[int] = []
 
     def choose(logits: Tensor) -> int:
-        nonlocal made
-        (token,) = chosen(logits, settings, [(number, made)])
-        made += 1
+        if stop_ids and ended(made):  # transformers' loop ends by an end token alone
+            return min(stop_ids)
+        (token,) = chosen(logits, settings, [(number, len(made))])
+        made.append(token)
         if token not in stop_ids:
             on_token(token)
         return token

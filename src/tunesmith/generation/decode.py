@@ -28,6 +28,8 @@ PREFILL_TOKENS = 1024
 """Most prompt tokens read beside the answers in progress; one longer prompt is still read at once."""
 
 OnToken = Callable[[int, int], None]
+Ended = Callable[[Sequence[int]], bool]
+"""Whether an answer with these tokens is at its end, though no end token came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,12 @@ def generate(
     settings: GenerationSettings,
     stop_ids: frozenset[int],
     on_token: OnToken | None = None,
+    ended: Ended | None = None,
 ) -> list[Completion]:
     """The answer to each prompt, in the order given.
 
     `on_token(place of the prompt, token)` is called for every token as it is chosen, the end token excluded. An answer
-    never goes beyond the model's context.
+    never goes beyond the model's context, and stops as soon as `ended` says so of its tokens.
 
     Raises:
         UsageError: a prompt is empty or fills the context.
@@ -58,15 +61,19 @@ def generate(
     if not prompts:
         return []
     longest = max(len(ids) + limit for ids, limit in zip(prompts, limits, strict=True))
-    tell = on_token or _silent
+    tell, over = on_token or _silent, ended or _never
     if refusal(model, longest=longest) is not None:
         return [
-            _completion(alone.answer(model, ids, limit, settings, stop_ids, number, partial(tell, number)), stop_ids)
+            _completion(
+                alone.answer(model, ids, limit, settings, stop_ids, number, (partial(tell, number), over)),
+                stop_ids,
+                over,
+            )
             for number, (ids, limit) in enumerate(zip(prompts, limits, strict=True))
         ]
     head = Head.of(model)
     assert head is not None  # the trial refuses a model without one
-    return _Hall(Reader(model, head), _waiting(prompts, limits), settings, stop_ids, tell).run(len(prompts))
+    return _Hall(Reader(model, head), _waiting(prompts, limits), settings, stop_ids, tell, over).run(len(prompts))
 
 
 def room_for_answer(model: Any, prompt: Sequence[int], settings: GenerationSettings, name: str) -> int:
@@ -86,14 +93,18 @@ def room_for_answer(model: Any, prompt: Sequence[int], settings: GenerationSetti
     return min(settings.max_new_tokens, most - len(prompt))
 
 
-def _completion(ids: Sequence[int], stop_ids: frozenset[int]) -> Completion:
+def _completion(ids: Sequence[int], stop_ids: frozenset[int], ended: Ended) -> Completion:
     if ids and ids[-1] in stop_ids:
         return Completion(tuple(ids[:-1]), "stop")
-    return Completion(tuple(ids), "length")
+    return Completion(tuple(ids), "stop" if ended(ids) else "length")
 
 
 def _silent(number: int, token: int) -> None:
     return
+
+
+def _never(ids: Sequence[int]) -> bool:
+    return False
 
 
 @dataclass(slots=True, eq=False)
@@ -131,9 +142,10 @@ class _Hall:
         settings: GenerationSettings,
         stop_ids: frozenset[int],
         on_token: OnToken,
+        ended: Ended,
     ) -> None:
         self._reader, self._waiting, self._settings = reader, waiting, settings
-        self._stop_ids, self._on_token = stop_ids, on_token
+        self._stop_ids, self._on_token, self._ended = stop_ids, on_token, ended
         self._live: list[_Answer] = []
         self._above = Counter(answer.opening.trunk for answer in waiting if answer.opening.trunk)
         self._done: dict[int, Completion] = {}
@@ -188,7 +200,7 @@ class _Hall:
                 self._on_token(answer.number, token)
         for slot in reversed(range(len(self._live))):
             answer = self._live[slot]
-            if answer.ids[-1] in self._stop_ids or len(answer.ids) == answer.limit:
+            if answer.ids[-1] in self._stop_ids or len(answer.ids) == answer.limit or self._ended(answer.ids):
                 self._end(slot)
 
     def _end(self, slot: int) -> None:
@@ -196,7 +208,7 @@ class _Hall:
         if slot < len(self._live):
             self._live[slot] = last
         self._reader.drop(slot)
-        self._done[answer.number] = _completion(answer.ids, self._stop_ids)
+        self._done[answer.number] = _completion(answer.ids, self._stop_ids, self._ended)
         trunk = answer.opening.trunk
         if trunk is not None:
             self._above[trunk] -= 1

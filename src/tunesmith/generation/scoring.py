@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tunesmith.batches.batch import Batch
 from tunesmith.batches.packing import micro_batches, plan
@@ -32,18 +33,35 @@ class Choice:
     options: Sequence[Sequence[int]]
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The log-probability of an option (nats), and whether each of its tokens is the likeliest one at its place."""
+
+    nats: float
+    greedy: bool
+
+
 def log_probabilities(network: Network, choices: Sequence[Choice]) -> list[list[float]]:
     """For each choice the log-probability (nats, summed over its tokens) of each option, in the order given.
 
     Raises:
         UsageError: a prompt or an option is empty.
     """
+    return [[option.nats for option in options] for options in scored(network, choices)]
+
+
+def scored(network: Network, choices: Sequence[Choice]) -> list[list[Scored]]:
+    """The same, and whether the model would have written the option.
+
+    Raises:
+        UsageError: as `log_probabilities`.
+    """
     examples = [_example(choice.prompt, option) for choice in choices for option in choice.options]
-    found = np.zeros(len(examples))
+    found = np.zeros((len(examples), 2))
     with torch.no_grad():
         for members, batch in batches_of(network, examples):
             np.add.at(found, np.asarray(members)[batch.example], _of_targets(network, batch))
-    flat = iter(found.tolist())
+    flat = (Scored(nats, not others) for nats, others in found.tolist())
     return [[next(flat) for _ in choice.options] for choice in choices]
 
 
@@ -75,15 +93,17 @@ def batches_of(network: Network, examples: Sequence[EncodedExample]) -> Iterator
         yield members, batch
 
 
-def _of_targets(network: Network, batch: Batch) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """The log-probability of every target of a batch [R]."""
+def _of_targets(network: Network, batch: Batch) -> NDArray[np.float64]:
+    """The log-probability of every target of a batch, and 1 where another token is likelier [R, 2]."""
     rows = network.hidden_rows(batch) if network.head is not None else network.logits(batch)
     row_of, target = network.on_device(batch.row_of), network.on_device(batch.target)
-    found = torch.empty(len(target), dtype=torch.float64, device=rows.device)
+    found = torch.empty(len(target), 2, dtype=torch.float64, device=rows.device)
     for start in range(0, len(batch.rows), _TILE):
         part = rows[start : start + _TILE]
         logits = network.head.logits(part) if network.head is not None else part
         inside = ((row_of >= start) & (row_of < start + _TILE)).nonzero()[:, 0]
         log_p = torch.log_softmax(logits.float(), dim=-1)
-        found[inside] = log_p[row_of[inside] - start, target[inside]].double()
+        row, token = row_of[inside] - start, target[inside]
+        found[inside, 0] = log_p[row, token].double()
+        found[inside, 1] = (log_p.argmax(-1)[row] != token).double()
     return found.cpu().numpy()

@@ -41,7 +41,7 @@ class Stream:
         limit = room_for_answer(self._model, prompt, self._settings, "The conversation")
         turn, self._turn = self._turn, self._turn + 1
         if self._reader is None:
-            ids = alone.answer(self._model, prompt, limit, self._settings, self._stop_ids, turn, lambda _: None)
+            ids = alone.answer(self._model, prompt, limit, self._settings, self._stop_ids, turn)
             yield from ids[:-1] if ids[-1] in self._stop_ids else ids
             return
         common = _common(self._kept, prompt[:-1])

@@ -41,6 +41,15 @@ def test_an_end_token_at_the_very_last_place_still_counts_as_a_stop(llama: Any) 
     assert answers(llama, one, frozenset({end}))[0] == Completion((), "stop")
 
 
+def test_an_answer_ends_where_its_tokens_say_so_and_the_others_go_on(llama: Any) -> None:
+    free = answers(llama)
+    pair = free[0].ids[2:4]
+    found = generate(llama, PROMPTS, settings=EIGHT, stop_ids=frozenset(), ended=lambda ids: tuple(ids[-2:]) == pair)
+    assert found[0] == Completion(free[0].ids[:4], "stop")
+    ends = [at + 2 for at in range(7) if free[1].ids[at : at + 2] == pair]
+    assert found[1].ids == free[1].ids[: ends[0] if ends else 8]
+
+
 def test_an_answer_stays_inside_the_models_context(llama: Any) -> None:
     long = generate(llama, [[5] * 60], settings=GenerationSettings(max_new_tokens=50), stop_ids=frozenset())
     assert [len(answer.ids) for answer in long] == [4]

@@ -1,0 +1,29 @@
+
+import pytest
+from unit.tokens.tiny import byte_level, saved
+
+from tunesmith.generation.until import Until
+from tunesmith.tokens.tokenizer import Tokenizer
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    return Tokenizer.load(saved(tmp_path_factory.mktemp("words"), byte_level()))
+
+
+def test_an_answer_is_at_its_end_at_the_token_that_completes_a_text(words: Tokenizer) -> None:
+    until = Until(words, ("\n\n", "END"))
+    ids = words.encode("one two\n\nthree")
+    reached = [until.ended(ids[: end + 1]) for end in range(len(ids))]
+    first = reached.index(True)
+    assert "\n\n" in words.decode(ids[: first + 1])
+    assert "\n\n" not in words.decode(ids[:first])
+
+
+def test_what_stands_before_the_first_text_is_the_answer(words: Tokenizer) -> None:
+    assert Until(words, ("b", "c")).cut("acb") == ("a", True)
+    assert Until(words, ("x",)).cut("acb") == ("acb", False)
+
+
+def test_without_texts_nothing_ends(words: Tokenizer) -> None:
+    assert not Until(words, ()).ended([1, 2, 3])
