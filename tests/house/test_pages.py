@@ -38,7 +38,9 @@ def _unknown(words: list[str]) -> str | None:
     for word in words:
         options = {name for parameter in node.params for name in (*parameter.opts, *parameter.secondary_opts)}
         if word.startswith("-"):
-            if word.partition("=")[0] not in {*options, "--help"} and not node.ignore_unknown_options:
+            if word.partition("=")[0] not in {*options, "--help"} and not node.context_settings.get(
+                "ignore_unknown_options"
+            ):
                 return word
         elif commands := getattr(node, "commands", None):
             if word not in commands:
