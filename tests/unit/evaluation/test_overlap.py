@@ -1,5 +1,6 @@
 from collections import Counter
 
+import numpy as np
 import pytest
 from nltk.translate.meteor_score import single_meteor_score
 from sacrebleu.metrics.bleu import BLEU
@@ -8,6 +9,7 @@ from sacrebleu.metrics.chrf import CHRF
 from tunesmith.evaluation.item import Item
 from tunesmith.evaluation.metrics import METRICS, score
 from tunesmith.evaluation.overlap import entities
+from tunesmith.models import sentences
 
 PAIRS = [
     ("the cat sat on the mat", "the cat is on the mat"),
@@ -67,3 +69,11 @@ def test_entity_f1_is_seqevals() -> None:
     ]
     expected = seqeval.f1_score([r.split() for _, r in tags], [a.split() for a, _ in tags])
     assert score(METRICS["entity_f1"], [Item(a, r) for a, r in tags]).value == pytest.approx(expected)
+
+
+def test_the_similarity_is_the_cosine_of_the_meanings_and_0_of_an_empty_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    meanings = {"a": (1.0, 0.0), "b": (0.6, 0.8), "": (1.0, 0.0)}
+    monkeypatch.setattr(sentences, "vectors", lambda texts: np.array([meanings[text] for text in texts]))
+    items = [Item("a", "a"), Item("a", "b"), Item("", "a")]
+    found = score(METRICS["minilm_similarity"], items)
+    assert found.value == pytest.approx((1 + 0.6 + 0) / 3)
