@@ -5,7 +5,7 @@ and our log-likelihoods; the second scores the same texts with the harness's own
 for options of one token. Seconds of CPU are compared a question, because other work may take part of the machine.
 
     python benchmarks/lm_eval_agreement.py ours smollm2-135m-instruct mmlu:us_foreign_policy 100 ours.json
-    python benchmarks/lm_eval_agreement.py theirs ours.json 60         (the first 60 of them)
+    python benchmarks/lm_eval_agreement.py theirs ours.json 0 60         (questions 0 to 59 of them)
 """
 
 import json
@@ -45,13 +45,13 @@ def ours(model: str, name: str, limit: int, out: Path) -> None:
     print(f"{len(rows)} questions, accuracy {right:.4f}, {seconds:.1f} s of CPU, {torch.get_num_threads()} threads")
 
 
-def theirs(found: Path, count: int) -> None:
-    """Score the first texts with the harness, one request an option as it does, and print what differs."""
+def theirs(found: Path, first: int, last: int) -> None:
+    """Score some of the texts with the harness, one request an option as it does, and print what differs."""
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
     kept: Any = json.loads(found.read_text())
-    rows = kept["rows"][:count]
+    rows = kept["rows"][first:last]
     model = HFLM(pretrained=kept["folder"], device="cpu", dtype="float32", batch_size=8)
     pairs = [(row["prompt"], row["between"] + option) for row in rows for option in row["options"]]
     requests = [Instance("loglikelihood", {}, pair, number) for number, pair in enumerate(pairs)]
@@ -77,4 +77,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "ours":
         ours(sys.argv[2], sys.argv[3], int(sys.argv[4]), Path(sys.argv[5]))
     else:
-        theirs(Path(sys.argv[2]), int(sys.argv[3]))
+        theirs(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
