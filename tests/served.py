@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 from tiny_model import chat_file, tiny_model
 
 
@@ -23,6 +24,18 @@ class Server:
     key: str
     process: "subprocess.Popen[str]"
     data: Path
+
+    def tuned(self) -> str:
+        """The name of a model that a job has just made, for clients that only talk."""
+        api = httpx.Client(base_url=f"{self.url}/v1", headers={"authorization": f"Bearer {self.key}"}, timeout=60)
+        with api, self.data.open("rb") as data:
+            file = api.post("/files", files={"file": data}, data={"purpose": "fine-tune"}).json()["id"]
+            asked = {"model": "tiny", "training_file": file, "hyperparameters": {"n_epochs": 1}}
+            id, tick = api.post("/fine_tuning/jobs", json=asked).json()["id"], threading.Event()
+            while not (job := api.get(f"/fine_tuning/jobs/{id}").json())["finished_at"]:
+                tick.wait(0.5)
+        assert job["status"] == "succeeded", job["error"]
+        return str(job["fine_tuned_model"])
 
     def environment(self) -> dict[str, str]:
         """What OpenAI's own clients read."""
@@ -38,20 +51,20 @@ def served(folder: Path, *more: str) -> Iterator[Server]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = ["serve", "--home", str(folder / "home"), "--port", str(port), "--model", f"tiny={model}", *more]
-    log = (folder / "log.txt").open("w")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tunesmith", *words], stderr=log, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+    with (folder / "log.txt").open("w") as log, (folder / "said.txt").open("w") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tunesmith", *words], stdout=said, stderr=log, text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
     try:
         url = f"http://127.0.0.1:{port}"
         _wait(url, process)
-        said = (folder / "log.txt").read_text()
-        key = next(line.rpartition(" ")[2] for line in said.splitlines() if line.startswith("API key"))
+        told = (folder / "said.txt").read_text()
+        key = next(line.rpartition(" ")[2] for line in told.splitlines() if line.startswith("API key"))
         yield Server(url, key, process, data)
     finally:
         process.terminate()
         process.wait(120)
-        log.close()
 
 
 def _wait(url: str, process: "subprocess.Popen[str]") -> None:

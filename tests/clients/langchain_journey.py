@@ -1,4 +1,6 @@
-"""langchain-openai, unmodified: answers through ChatOpenAI, whole, streamed, and in a form."""
+"""langchain-openai, unmodified: a tuned model (MODEL) answers through ChatOpenAI, whole, streamed, and in a form."""
+
+import os
 
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
@@ -10,9 +12,9 @@ class Reply(BaseModel):
     urgent: bool
 
 
-chat = ChatOpenAI(model="tiny", max_tokens=40, temperature=0, seed=1)
+chat = ChatOpenAI(model=os.environ["MODEL"], max_tokens=40, temperature=0, seed=1)
 whole = chat.invoke("apple 1").content
 assert "".join(str(chunk.content) for chunk in chat.stream("apple 1")) == whole
 found = chat.with_structured_output(Reply, method="json_schema").invoke("Is it urgent?")
 assert isinstance(found, Reply)
-print("langchain-openai: whole, streamed and structured answers")
+print(f"langchain-openai: whole, streamed and structured answers of {chat.model_name}")

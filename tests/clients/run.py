@@ -1,6 +1,6 @@
 """Clients that others wrote, unmodified and each in an environment of its own, against a real server.
 
-    python tests/clients/run.py [openai-1 | openai-3 | llm | langchain | node] …
+    python tests/clients/run.py [openai-1 | openai-3 | llm | langchain | node | page] …
 
 Installs what is missing under `.peers/clients` (needs the package indexes once), starts a server on a small random
 model, and lets each client go the whole way.
@@ -46,23 +46,24 @@ def openai(server: Server, version: str) -> None:
 
 
 def llm(server: Server) -> None:
-    """Simon Willison's `llm` command, with the server as one of its models."""
-    place = python("llm", "llm")
+    """Simon Willison's `llm` command, with a tuned model of the server as one of its models."""
+    place, name = python("llm", "llm"), server.tuned()
     folder = PEERS / "llm-user"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "extra-openai-models.yaml").write_text(
-        f"- model_id: tiny\n  model_name: tiny\n  api_base: {server.url}/v1\n  api_key_name: tiny\n"
+        f"- model_id: tiny\n  model_name: {name!r}\n  api_base: {server.url}/v1\n  api_key_name: tiny\n"
     )
     (folder / "keys.json").write_text(f'{{"tiny": "{server.key}"}}')
     for more in ((), ("--no-stream",)):
         command = ["env", f"LLM_USER_PATH={folder}", place / "llm", "-m", "tiny", "-o", "max_tokens", "8", *more]
         journey(server, *command, "-o", "temperature", "0", "apple 1")
-    print("llm: streamed and whole")
+    print(f"llm: streamed and whole answers of {name}")
 
 
 def langchain(server: Server) -> None:
     """langchain-openai."""
-    journey(server, python("langchain", "langchain-openai") / "python", "langchain_journey.py")
+    place = python("langchain", "langchain-openai") / "python"
+    journey(server, "env", f"MODEL={server.tuned()}", place, "langchain_journey.py")
 
 
 def node(server: Server) -> None:
@@ -75,9 +76,14 @@ def node(server: Server) -> None:
     journey(server, "node", folder / "journey.mjs", cwd=folder)
 
 
+def page(server: Server) -> None:
+    """The server's own page, in the Chromium of this machine."""
+    journey(server, "env", f"SERVER={server.url}", python("page", "playwright") / "python", "page_journey.py")
+
+
 CLIENTS = {
     "openai-3": lambda server: openai(server, "3"), "openai-1": lambda server: openai(server, "1"), "llm": llm,
-    "langchain": langchain, "node": node,
+    "langchain": langchain, "node": node, "page": page,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """`tunesmith serve` and `tunesmith keys`: the fine-tuning API on this machine, and who may use it."""
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -125,7 +124,7 @@ def _serve(host: str, port: int, allowed: list[str] | None, workers: int, given:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(text, flush=True)  # standard error is the log, and a key does not belong there
 
 
 @keys.command("create")

@@ -2,15 +2,15 @@
 
 The decision: this is a process beside the training, which reads the same journal as everybody; so a service that is
 slow, away, or refuses the key disturbs no job. The client's own library does the rest, offline too (`WANDB_MODE`).
-Run as a module: `python -m tunesmith.jobs.mirror JOB SETTINGS`, in the job's folder, until it is asked to end.
+Run as a module: `python -m tunesmith.jobs.mirror JOB SETTINGS`, in the job's folder, until the file `mirrored` says
+that nothing more comes. (A signal could come before this process listens for it.)
 """
 
 import importlib.util
 import json
 import os
-import signal
 import sys
-import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from typing import Any
 from tunesmith.jobs.results import entries, metrics
 
 EVERY = 2.0
+OVER = "mirrored"
+"""In a job's folder: the file that is there once its journal is complete."""
 
 
 def missing(environment: Mapping[str, str] = os.environ) -> str | None:
@@ -33,15 +35,13 @@ def main(job: str, settings: Mapping[str, Any]) -> None:
     """Tell what the journal holds, and then what it grows by."""
     import wandb
 
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     run = wandb.init(
         id=job, name=settings.get("name") or job, project=settings["project"], entity=settings.get("entity"),
         tags=[*(settings.get("tags") or ()), "tunesmith/finetune", job], resume="allow",
     )  # fmt: skip
     at, told = 0, 0
     while True:
-        last = stop.wait(EVERY)
+        last = Path(OVER).exists()
         fresh, at = entries(Path("run/metrics.jsonl"), at)
         for entry in fresh:
             if entry["step"] > told:  # a journal that was cut back by a resume tells some steps again
@@ -50,6 +50,7 @@ def main(job: str, settings: Mapping[str, Any]) -> None:
         if last:
             run.finish()
             return
+        time.sleep(EVERY)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
@@ -21,6 +21,8 @@ from tunesmith.errors import UsageError
 from tunesmith.jobs.tables import Table
 
 _WRITES = "tunesmith_writes"
+_MIGRATING = 8_000_131
+"""A number that means this to all of us on one PostgreSQL."""
 
 
 class Store:
@@ -49,7 +51,7 @@ class Store:
             yield session
 
     def migrate(self) -> None:
-        """The tables are those of this version."""
+        """The tables are those of this version; who begins at the same time waits."""
         folder = str(Path(__file__).parent)
         config = Config()
         config.set_main_option("script_location", folder)
@@ -60,7 +62,10 @@ class Store:
         def upgrade(revision: Any, _: Any) -> Any:
             return script._upgrade_revs("head", revision)
 
-        with EnvironmentContext(config, script, fn=upgrade) as context, self._engine.connect() as connection:
+        engine = self._engine.execution_options(**{_WRITES: True})
+        with EnvironmentContext(config, script, fn=upgrade) as context, engine.connect() as connection:
+            if engine.dialect.name == "postgresql":  # servers that begin at once come one after the other, as on SQLite
+                connection.execute(select(func.pg_advisory_xact_lock(_MIGRATING)))
             context.configure(connection=connection, target_metadata=Table.metadata)
             with context.begin_transaction():
                 context.run_migrations()
@@ -82,10 +87,12 @@ def _engine(url: str) -> Engine:
     except ArgumentError as error:
         raise UsageError("--database: expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME.") from error
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_size=20, pool_pre_ping=True)
+        return create_engine(
+            parsed.set(drivername="postgresql+psycopg"), pool_size=20, pool_pre_ping=True, hide_parameters=True
+        )
     if parsed.get_backend_name() != "sqlite":
         raise UsageError(f"--database: {parsed.get_backend_name()} is not supported; use SQLite or PostgreSQL.")
-    engine = create_engine(parsed, pool_size=20, connect_args={"timeout": 60})
+    engine = create_engine(parsed, pool_size=20, hide_parameters=True, connect_args={"timeout": 60})
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine

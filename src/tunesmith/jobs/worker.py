@@ -25,6 +25,7 @@ from tunesmith.jobs.child import Child, end_orphan
 from tunesmith.jobs.files import RESULTS, Described, insert
 from tunesmith.jobs.home import Home, keep
 from tunesmith.jobs.lifecycle import tell
+from tunesmith.jobs.mirror import OVER
 from tunesmith.jobs.names import checkpoint_name, model_name, new_id, random_text
 from tunesmith.jobs.queue import Fenced, Lease, Queue
 from tunesmith.jobs.recipe import auto_epochs, places, settings
@@ -37,7 +38,7 @@ from tunesmith.jobs.validation import Verdict, judge, last_error
 
 log = logging.getLogger("tunesmith.jobs")
 INTERRUPTED = 130
-MIRROR_SECONDS = 30.0
+MIRROR_SECONDS = 60.0
 Result = TypeVar("Result")
 MOST_ATTEMPTS = 3
 """So often a job is taken up again after its process was killed."""
@@ -81,6 +82,7 @@ class Worker:
         lease = self._queue.take()
         if lease is None:
             return False
+        log.info("takes a job up", extra={"job": lease.job.id, "status": lease.job.status})
         try:
             end_orphan(lease.job.child)
             if lease.job.attempts > MOST_ATTEMPTS:
@@ -198,13 +200,14 @@ class Worker:
 
     def _mirrors(self, job: Job, folder: Path) -> list[Child]:
         """A process for each integration, that tells it the job's metrics."""
+        (folder / OVER).unlink(missing_ok=True)
         python, told = [sys.executable, "-m", "tunesmith.jobs.mirror", job.id], folder / "integrations.txt"
         return [Child([*python, json.dumps(found["wandb"])], folder, told) for found in job.integrations or ()]
 
     def _end(self, lease: Lease, mirrors: Sequence[Child]) -> None:
         """The processes are gone; one that could not tell what it had to is told of."""
+        (self._shop.home.job(lease.job.id) / OVER).touch()
         for mirror in mirrors:
-            mirror.ask_to_end()
             if self._during(lease, partial(mirror.wait, MIRROR_SECONDS)) != 0:
                 mirror.kill()
                 with self._queue.report(lease) as (session, job):
@@ -288,6 +291,7 @@ class Worker:
             tell(session, job.id, f"New fine-tuned model created: {name}", now)
             tell(session, job.id, "The job has successfully completed", now)
             webhooks.notify(session, "fine_tuning.job.succeeded", job.id, now)
+        log.info("has a model", extra={"job": lease.job.id, "status": "succeeded"})
         return None
 
     def _fail(self, lease: Lease, error: dict[str, Any], lines: Sequence[str] = ()) -> None:
@@ -300,6 +304,7 @@ class Worker:
             job.status, job.finished_at, job.error = "failed", now, error
             job.owner = job.leased_until = job.estimated_finish = job.child = None
             webhooks.notify(session, "fine_tuning.job.failed", job.id, now)
+        log.warning(error["message"], extra={"job": lease.job.id, "status": "failed"})
 
     def _again(self, lease: Lease, status: str, *, blame: bool = True) -> None:
         with self._queue.report(lease) as (_, job):

@@ -122,18 +122,21 @@ class Python(_Grader):
 
 
 Single = Annotated[StringCheck | TextSimilarity | ScoreModel | LabelModel | Python, Field(discriminator="type")]
+Parts = Annotated[dict[str, Single], Field(min_length=1, max_length=16)]
 
 
 class Multi(_Grader):
     """A formula of other graders, by their names."""
 
     type: Literal["multi"]
-    graders: Annotated[dict[str, Single], Field(min_length=1, max_length=16)] | Single
+    graders: Parts | Annotated[list[Single], Field(min_length=1, max_length=16)] | Single
     calculate_output: str
 
     def named(self) -> dict[str, Any]:
         """The graders by the names that the formula uses."""
-        return dict(self.graders) if isinstance(self.graders, dict) else {self.graders.name: self.graders}
+        if isinstance(self.graders, dict):
+            return dict(self.graders)
+        return {part.name: part for part in (self.graders if isinstance(self.graders, list) else [self.graders])}
 
 
 Grader = Annotated[StringCheck | TextSimilarity | ScoreModel | LabelModel | Python | Multi, Field(discriminator="type")]

@@ -20,7 +20,6 @@ from tunesmith.web.door import (
     Guard,
     Measures,
     Needs,
-    broken,
     malformed,
     requested,
     troubled,
@@ -44,7 +43,6 @@ def create_app(service: Service) -> FastAPI:
     app.add_exception_handler(TunesmithError, troubled)
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(HTTPException, unknown)
-    app.add_exception_handler(Exception, broken)
     app.add_middleware(Guard, hosts=service.wanted.hosts, measures=measures)
 
     @app.get("/", include_in_schema=False)

@@ -18,7 +18,7 @@ from tunesmith.serving.engine import Token
 from tunesmith.web.answering import Answers, Sampling, begin
 from tunesmith.web.door import Behind, Needs
 from tunesmith.web.handing import handed_on
-from tunesmith.web.replies import Reply
+from tunesmith.web.replies import Reply, error
 
 NEEDS = Needs("inference")
 router = APIRouter(prefix="/v1", tags=["Completions"], dependencies=[Depends(NEEDS)])
@@ -83,9 +83,13 @@ async def complete(
 
 
 async def _stream(answers: Answers, request: Request, asked: TextRequest, head: Reply) -> AsyncIterator[str]:
-    async for piece in answers.pieces(request):
-        shown = _logprobs(answers, piece.tokens) if asked.logprobs is not None else None
-        yield f"data: {json.dumps({**head, 'choices': [_choice(piece.index, piece.text, piece.end, shown)]})}\n\n"
+    try:
+        async for piece in answers.pieces(request):
+            shown = _logprobs(answers, piece.tokens) if asked.logprobs is not None else None
+            yield f"data: {json.dumps({**head, 'choices': [_choice(piece.index, piece.text, piece.end, shown)]})}\n\n"
+    except RequestError as problem:
+        yield f"data: {json.dumps(error(str(problem), 'server_error', problem.code))}\n\n"
+        return
     if asked.tells_usage:
         yield f"data: {json.dumps({**head, 'choices': [], 'usage': answers.usage})}\n\n"
     yield "data: [DONE]\n\n"

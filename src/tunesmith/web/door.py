@@ -9,9 +9,10 @@ import time
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,10 +21,12 @@ from tunesmith.errors import RequestError, TunesmithError
 from tunesmith.jobs.keys import Scope as KeyScope
 from tunesmith.jobs.names import random_text
 from tunesmith.jobs.tables import Key
+from tunesmith.web.logs import REQUEST
 from tunesmith.web.replies import error
 from tunesmith.web.service import Service
 
 log = logging.getLogger("tunesmith.web")
+BEARER = HTTPBearer(auto_error=False, description="A key of this server: `tunesmith keys create`.")
 _KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -42,9 +45,8 @@ class Needs:
     def __init__(self, *scopes: KeyScope) -> None:
         self.scopes = scopes
 
-    def __call__(self, behind: Behind, authorization: Annotated[str | None, Header()] = None) -> Key:
-        kind, _, text = (authorization or "").partition(" ")
-        return behind.keys.admit(text.strip() if kind.lower() == "bearer" else None, self.scopes)
+    def __call__(self, behind: Behind, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> Key:
+        return behind.keys.admit(shown.credentials.strip() if shown is not None else None, self.scopes)
 
 
 class Measures:
@@ -69,7 +71,7 @@ class Measures:
 
 
 class Guard:
-    """The outermost layer of the application."""
+    """The outermost layer of the application: every reply passes it, that to a fault of ours too."""
 
     def __init__(self, app: ASGIApp, hosts: tuple[str, ...], measures: Measures) -> None:
         self._app, self._hosts, self._measures = app, hosts, measures
@@ -77,23 +79,29 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        number, began = f"req_{random_text(20)}", time.perf_counter()
+        number, began, started = f"req_{random_text(20)}", time.perf_counter(), False
+        REQUEST.set(number)
 
         async def numbered(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
-                seconds = time.perf_counter() - began
+                seconds, started = time.perf_counter() - began, True
                 extra = {"x-request-id": number, "openai-processing-ms": str(round(1000 * seconds))}
                 extra |= {"x-content-type-options": "nosniff", "cache-control": "no-store"}
                 message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in extra.items())]
                 self._measures.requests.labels(scope["method"], str(message["status"])).inc()
                 self._measures.seconds.observe(seconds)
-                log.info("%s %s %s %s %.3f", number, scope["method"], scope["path"], message["status"], seconds)
+                log.info("answered", extra={**told, "status": message["status"], "seconds": round(seconds, 4)})
             await send(message)
 
-        refused = self._refusal(scope)
-        if refused is not None:
-            return await refused(scope, receive, numbered)
-        return await self._app(scope, receive, numbered)
+        told = {"method": scope["method"], "path": scope["path"]}
+        try:
+            await (self._refusal(scope) or self._app)(scope, receive, numbered)
+        except Exception:
+            log.exception("failed", extra=told)  # the traceback goes to the log alone
+            if not started:
+                await _broken()(scope, receive, numbered)
+        return None
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers = {name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]}
@@ -141,7 +149,6 @@ async def unknown(request: Request, problem: Any) -> JSONResponse:
     return _reply(problem.status_code, message, "unknown_url" if problem.status_code == 404 else None)
 
 
-async def broken(request: Request, problem: Exception) -> JSONResponse:
-    """The reply to what is our own fault; the traceback goes to the log alone."""
-    log.error("%s %s failed", request.method, request.url.path, exc_info=problem)
+def _broken() -> JSONResponse:
+    """The reply to what is our own fault."""
     return _reply(500, "The server had an error while processing your request.", "internal_error")

@@ -4,7 +4,6 @@ The decision: SIGTERM and Ctrl-C end it gently. Answers in progress are finished
 queue, and only then the process ends.
 """
 
-import logging
 import signal
 from collections.abc import Callable
 
@@ -13,10 +12,10 @@ import uvicorn
 from tunesmith.errors import UsageError
 from tunesmith.serving.confined import can_confine
 from tunesmith.web.app import create_app
+from tunesmith.web.logs import write_lines
 from tunesmith.web.service import Service, Wanted
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-LINE = "%(asctime)s %(name)s %(message)s"
 Say = Callable[[str], object]
 
 
@@ -26,7 +25,7 @@ def work(wanted: Wanted, say: Say) -> None:
     Raises:
         UsageError: the database or the shared place cannot be used.
     """
-    logging.basicConfig(format=LINE, level=logging.INFO)
+    write_lines()
     service = Service.of(wanted)
     say(f"{wanted.workers} worker(s) at work (home {service.home.root})")
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -44,8 +43,7 @@ def serve(wanted: Wanted, host: str, port: int, say: Say) -> None:
     Raises:
         UsageError: another server runs on this home, or the address is taken.
     """
-    logging.basicConfig(format=LINE, level=logging.INFO)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    write_lines()
     if wanted.python_graders and not can_confine():
         raise UsageError("--python-graders needs Linux on x86-64 with seccomp, which confines what clients send.")
     service = Service.of(wanted)
@@ -57,7 +55,7 @@ def serve(wanted: Wanted, host: str, port: int, say: Say) -> None:
         if host not in LOOPBACK:
             say("This address is reached by others: use keys with narrow scopes, and HTTPS in front of it.")
         config = uvicorn.Config(
-            create_app(service), host=host, port=port, log_level="warning", access_log=False,
+            create_app(service), host=host, port=port, log_config=None, log_level="warning", access_log=False,
             timeout_graceful_shutdown=30, server_header=False,
         )  # fmt: skip
         server = uvicorn.Server(config)

@@ -1,13 +1,18 @@
 """A service whose jobs learn nothing, and its application, called without a network."""
 
+import json
+import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from tiny_model import tiny_model
 
 from tunesmith.jobs.worker import Worker, Workshop
 from tunesmith.web.app import create_app
@@ -39,10 +44,47 @@ class Client:
             continue
 
 
+def _with_null(node: dict[str, Any]) -> dict[str, Any]:
+    """A schema whose older `nullable` is said in the newer way."""
+    return {"anyOf": [node, {"type": "null"}]} if node.get("nullable") is True else node
+
+
+@pytest.fixture(scope="session")
+def as_described() -> Callable[[str, Any], None]:
+    """Asserts that a value is what the public description of the API calls so; skips where there is none."""
+    from jsonschema import Draft202012Validator
+
+    place = os.environ.get("TUNESMITH_OPENAPI", Path(__file__).parents[3] / ".." / "shared/openai/openapi.json")
+    if not Path(place).is_file():
+        pytest.skip("no description of the API: set TUNESMITH_OPENAPI to its file")
+    text = Path(place).read_text(encoding="utf-8")
+    # The older form of the same limit, which newer validators read as a number.
+    text = re.sub(r'"minimum": 0,(\s*)"exclusiveMinimum": true', r'"exclusiveMinimum": 0', text)
+    described = json.loads(text, object_hook=_with_null)
+
+    def check(name: str, value: Any) -> None:
+        schema = {"$ref": f"#/components/schemas/{name}", "components": described["components"]}
+        faults = Draft202012Validator(schema).iter_errors(value)
+        assert [f"{name}: {fault.json_path} {fault.message[:200]}" for fault in faults] == []
+
+    return check
+
+
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[Client]:
     """A fresh service with a key of every right."""
-    service = Service.of(Wanted(tmp_path, {"base": "base"}, command=FAKE))
+    yield from serving(tmp_path, "base")
+
+
+@pytest.fixture(scope="module")
+def talker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A service with a tiny model as its base."""
+    yield from serving(tmp_path_factory.mktemp("home"), str(tiny_model(tmp_path_factory.mktemp("model"))))
+
+
+def serving(home: Path, base: str) -> Iterator[Client]:
+    """A service on this base, with a key of every right, until it is no longer needed."""
+    service = Service.of(Wanted(home, {"base": base}, command=FAKE))
     key = service.keys.first()
     assert key is not None
     yield Client(service, create_app(service), key)

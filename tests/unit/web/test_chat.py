@@ -2,16 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from jsonschema import validate
-from tiny_model import tiny_model
 from unit.web.conftest import Client
-
-from tunesmith.web.app import create_app
-from tunesmith.web.service import Service, Wanted
 
 SCHEMA = {
     "type": "object",
@@ -22,17 +17,6 @@ SCHEMA = {
 TOOLS = [
     {"type": "function", "function": {"name": name, "parameters": SCHEMA}} for name in ("look_up", "send")
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def talker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A service with a tiny model as its base."""
-    model = tiny_model(tmp_path_factory.mktemp("model"))
-    service = Service.of(Wanted(tmp_path_factory.mktemp("home"), {"base": str(model)}))
-    key = service.keys.first()
-    assert key is not None
-    yield Client(service, create_app(service), key)
-    service.close()
 
 
 def _chat(talker: Client, **asked: Any) -> Any:
