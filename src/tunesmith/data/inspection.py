@@ -1,17 +1,20 @@
 """Everything that can be said about a set before its tokens are known, in one pass and bounded memory.
 
 The decision: what is found in one example is found while it passes by, and what several of them tell together is
-counted or kept as numbers (`survey`, `repeats`), so a set of any size can be inspected.
+counted or kept as numbers (`survey`, `repeats`), so a set of any size can be inspected. The pass goes by portions whose
+results can be kept, so that one that was interrupted does not look at the same examples again.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol
 
 from tunesmith.data.benchmarks import benchmark
 from tunesmith.data.checks import Finding, Findings, find
 from tunesmith.data.contamination import Benchmark
-from tunesmith.data.example import AnyExample
+from tunesmith.data.example import AnyExample, Origin
+from tunesmith.data.portions import Kept, pack, portions, unpack
 from tunesmith.data.reading import Balance, Source, read_examples, stream_examples
 from tunesmith.data.repeats import Repeats
 from tunesmith.data.split import prompt_key
@@ -34,6 +37,18 @@ class Inspection:
     survey: Survey
 
 
+class Beside(Protocol):
+    """Something that looks at examples beside the inspection, for checks that need more than text."""
+
+    def look(self, items: Sequence[Item]) -> bytes:
+        """What a portion of the examples and findings tells."""
+        ...
+
+    def take(self, told: bytes) -> None:
+        """Add what a portion told, in order; it may have been kept by an earlier pass."""
+        ...
+
+
 def inspect(
     source: Source,
     *,
@@ -41,13 +56,15 @@ def inspect(
     against: Mapping[str, Source] | None = None,
     near: float | None = 0.8,
     personal: bool = True,
-    watch: Callable[[Item], object] | None = None,
+    beside: Beside | None = None,
+    kept: Path | None = None,
 ) -> Inspection:
     """The inspection of `source`, which `options` (format, fields, system) tell how to read.
 
     `against` names sets that must not be trained (held-out data, benchmarks); they are held in memory. `near` is the
-    similarity from which examples count as nearly the same, None to look for exact repetition alone. `watch` is given
-    every example and finding on the way, for checks that need more than text.
+    similarity from which examples count as nearly the same, None to look for exact repetition alone. `kept` is a file
+    whose name stands for everything else that is given here and for the bytes of `source`: an interrupted inspection
+    leaves there what it has found, and the next one goes on.
 
     Raises:
         DataError, UsageError: as `read_examples`.
@@ -55,16 +72,13 @@ def inspect(
     balance, findings, counts = Balance(), Findings(), Survey()
     others = [_Other(name, read_other(other, options or {})) for name, other in (against or {}).items()]
     held_out = [example for other in others for example in other.examples]
-    with Repeats(near=near is not None, held_out=held_out) as repeats:
-        for item in stream_examples(source, balance, **(options or {})):
-            if watch is not None:
-                watch(item)
-            if isinstance(item, Finding):
-                findings.add(item)
-                continue
-            repeats.look(item)
-            for finding in (*count(item, counts, personal=personal), *(f for o in others for f in o.look(item))):
-                findings.add(finding)
+    with Repeats(near=near is not None, held_out=held_out) as repeats, Kept(kept) as results:
+        for items in portions(stream_examples(source, balance, **(options or {}))):
+            told = results.following()
+            if told is None:
+                told = _told(items, repeats, others, personal, beside)
+                results.add(told)
+            _take(told, findings, counts, repeats, beside)
 
         def again() -> Iterator[AnyExample]:
             stream = stream_examples(source, Balance(), **(options or {}))
@@ -82,6 +96,36 @@ def inspect(
         totals=dict(findings.totals),
         survey=counts,
     )
+
+
+def _told(
+    items: Sequence[Item], repeats: Repeats, others: Sequence["_Other"], personal: bool, beside: Beside | None
+) -> bytes:
+    """What a portion tells."""
+    counts, numbers, findings = Survey(), repeats.numbers(), list[Finding]()
+    for item in items:
+        if isinstance(item, Finding):
+            findings.append(item)
+            continue
+        numbers.look(item)
+        findings += count(item, counts, personal=personal)
+        findings += (finding for other in others for finding in other.look(item))
+    facts = {
+        "findings": list(map(astuple, findings)),
+        "survey": {f.name: getattr(counts, f.name) for f in fields(counts)},
+        "names": numbers.names,
+    }
+    return pack(facts, {**numbers.arrays(), "beside": b"" if beside is None else beside.look(items)})
+
+
+def _take(told: bytes, findings: Findings, counts: Survey, repeats: Repeats, beside: Beside | None) -> None:
+    facts, arrays = unpack(told)
+    for name, level, message, file, line, path, other in facts["findings"]:
+        findings.add(Finding(name, level, message, file, line, path, None if other is None else Origin(*other)))
+    counts.add(facts["survey"])
+    repeats.take(facts["names"], arrays)
+    if beside is not None:
+        beside.take(arrays["beside"])
 
 
 def read_other(source: Source, options: Mapping[str, Any]) -> tuple[AnyExample, ...]:

@@ -6,7 +6,7 @@ judgement of a single text.
 """
 
 import re
-from collections import Counter
+from operator import itemgetter
 
 SAMPLE = 300
 _SCRIPTS = (
@@ -38,6 +38,7 @@ for _language, _words in _COMMON.items():
     for _word in _words.split():
         _LANGUAGES.setdefault(_word, []).append(_language)
 _WORD = re.compile(r"[^\W\d_]+")
+_second = itemgetter(1)
 
 
 def language_of(text: str) -> str:
@@ -48,7 +49,10 @@ def language_of(text: str) -> str:
             if len(letters.findall(sample)) * 4 > len(sample.replace(" ", "")):
                 return language
     words = _WORD.findall(sample.lower())
-    hits = Counter(language for word in words if word in _LANGUAGES for language in _LANGUAGES[word])
-    ranked = [*hits.most_common(2), ("unknown", 0), ("unknown", 0)]
+    hits: dict[str, int] = {}
+    for word in words:
+        for language in _LANGUAGES.get(word, ()):
+            hits[language] = hits.get(language, 0) + 1
+    ranked = [*sorted(hits.items(), key=_second, reverse=True), ("unknown", 0), ("unknown", 0)]
     (best, count), (_, second) = ranked[:2]
     return best if count * 12 >= len(words) and count > second else "unknown"

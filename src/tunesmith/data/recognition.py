@@ -89,7 +89,7 @@ def recognise(values: Sequence[Any], fields: Mapping[str, str], wanted: Format |
 def _unfit(values: Sequence[Any], fields: Mapping[str, str], wanted: Format | None, file: str) -> str:
     if isinstance(values[0], str):
         return f"{file}: the file is plain text, which only the format 'text' reads."
-    found = [str(key) for key in dict.fromkeys(key for value in values for key in value)]
+    found = [str(key) for key in dict.fromkeys(fields.get(key, key) for value in values for key in value)]
     shown = ", ".join(key or "(no name)" for key in found[:20]) or "none"
     for theirs in fields.values():
         if theirs not in found:

@@ -7,7 +7,7 @@ where a whole set repeats itself, the signatures decide.
 
 import hashlib
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tunesmith.data.checks import Finding, find
 from tunesmith.data.duplicates import content_key, prompt_text, similarity, whole_text
 from tunesmith.data.example import AnyExample, Example, Origin
-from tunesmith.data.near import Signatures
+from tunesmith.data.near import Signatures, signatures
 from tunesmith.data.split import prompt_key
 
 # The estimate by 120 entries is off by 0.04 (one sigma) at a similarity of 0.8.
@@ -27,8 +27,42 @@ EXACTLY = 50_000
 Pair = tuple[int, int, float]
 
 
+class Numbers:
+    """The numbers of some examples; `whole` and `asked` tell what signatures are wanted, of examples and of prompts."""
+
+    def __init__(self, *, whole: bool, asked: bool) -> None:
+        self._wanted = {"whole": whole, "asked": asked}
+        self._content, self._prompts = array("Q"), array("Q")
+        self._lines, self._files = array("q"), array("H")
+        self._names: dict[str, int] = {}
+        self._texts: dict[str, list[str]] = {"whole": [], "asked": []}
+
+    def look(self, example: AnyExample) -> None:
+        """Note an example."""
+        self._content.append(_number(content_key(example)))
+        single = isinstance(example, Example) and sum(m.role == "assistant" for m in example.messages) == 1
+        self._prompts.append(_number(prompt_key(example)) if single else 0)
+        self._lines.append(example.origin.line)
+        self._files.append(self._names.setdefault(example.origin.file, len(self._names)))
+        if self._wanted["whole"]:
+            self._texts["whole"].append(whole_text(example))
+        if self._wanted["asked"]:
+            self._texts["asked"].append(prompt_text(example))
+
+    def arrays(self) -> dict[str, bytes]:
+        """The numbers of all that has been noted, for `Repeats.take`."""
+        plain = {"content": self._content, "prompts": self._prompts, "lines": self._lines, "files": self._files}
+        signed = {name: signatures(texts).tobytes() for name, texts in self._texts.items()}
+        return {name: numbers.tobytes() for name, numbers in plain.items()} | signed
+
+    @property
+    def names(self) -> list[str]:
+        """The files that the numbers in `files` mean."""
+        return list(self._names)
+
+
 class Repeats:
-    """The numbers of a set, noted while its examples pass by; used in a `with`.
+    """The numbers of a set, taken portion by portion; used in a `with`.
 
     `near` tells whether near repetition will be asked for, and `held_out` are the examples that must not be trained.
     """
@@ -41,8 +75,8 @@ class Repeats:
         self._open = ExitStack()
         self._whole = self._open.enter_context(Signatures()) if near else None
         self._asked = self._open.enter_context(Signatures()) if near and held_out else None
-        for example in held_out if self._asked else ():
-            self._sign_prompt(example)
+        if self._asked is not None:
+            self._asked.add(signatures(map(prompt_text, held_out)).tobytes())
 
     def __enter__(self) -> "Repeats":
         return self
@@ -50,16 +84,21 @@ class Repeats:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def look(self, example: AnyExample) -> None:
-        """Note an example."""
-        self._content.append(_number(content_key(example)))
-        single = isinstance(example, Example) and sum(m.role == "assistant" for m in example.messages) == 1
-        self._prompts.append(_number(prompt_key(example)) if single else 0)
-        self._lines.append(example.origin.line)
-        self._files.append(self._names.setdefault(example.origin.file, len(self._names)))
+    def numbers(self) -> Numbers:
+        """An empty note of the kind that is needed."""
+        return Numbers(whole=self._whole is not None, asked=self._asked is not None)
+
+    def take(self, names: Sequence[str], arrays: Mapping[str, bytes]) -> None:
+        """Add the numbers of a portion."""
+        self._content.frombytes(arrays["content"])
+        self._prompts.frombytes(arrays["prompts"])
+        self._lines.frombytes(arrays["lines"])
+        places = np.array([self._names.setdefault(name, len(self._names)) for name in names], dtype=np.uint16)
+        self._files.frombytes(places[np.frombuffer(arrays["files"], dtype=np.uint16)].tobytes())
         if self._whole is not None:
-            self._whole.add(whole_text(example))
-        self._sign_prompt(example)
+            self._whole.add(arrays["whole"])
+        if self._asked is not None:
+            self._asked.add(arrays["asked"])
 
     def exact(self) -> Iterator[Finding]:
         """The examples that repeat an earlier one, and the single-answer prompts that have another answer elsewhere."""
@@ -99,10 +138,6 @@ class Repeats:
         """Where each example stands for the first time, and whether that is earlier."""
         first = _first(np.frombuffer(self._content, dtype=np.uint64))
         return first, first != np.arange(len(first))
-
-    def _sign_prompt(self, example: AnyExample) -> None:
-        if self._asked is not None:
-            self._asked.add(prompt_text(example))
 
     def _origin(self, number: int) -> Origin:
         return Origin(list(self._names)[self._files[number]], self._lines[number])

@@ -6,7 +6,7 @@ where a number has a known consequence (a class that is nearly all of the data, 
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,7 @@ _MARKUP = re.compile(r"&(?:amp|lt|gt|quot|nbsp|#\d{2,5});|</?(?:div|span|br|p|fo
 _BINARY = re.compile(r"[A-Za-z0-9+/]{400}")
 # Fewer than one new word in ten, over a hundred words: no prose, list or program comes near it.
 LONG, NEW = 100, 0.1
+_LENGTHS = ("turns", "prompt_words", "answer_words")
 
 
 @dataclass(slots=True)
@@ -60,9 +61,24 @@ class Survey:
         few = len(self.labels) <= LABELS_AT_MOST and len(self.labels) * 5 <= short
         return self.labels if few and short == self.answers else Counter()
 
+    def add(self, other: Mapping[str, Any]) -> None:
+        """Add the counts of another survey, by field, also as JSON has kept them."""
+        room = {
+            "labels": len(self.labels) <= LABELS_AT_MOST,
+            "openings": len(self.openings) < OPENINGS_AT_MOST,
+            "prompt_openings": len(self.prompt_openings) < OPENINGS_AT_MOST,
+        }
+        for name, counted in other.items():
+            own = getattr(self, name)
+            if isinstance(own, int):
+                setattr(self, name, own + counted)
+            elif room.get(name, True):
+                kind = int if name in _LENGTHS else str
+                own.update({kind(value): count for value, count in counted.items()})
+
     def as_dict(self) -> dict[str, Any]:
         """The counts for JSON; of openings and classes the 20 most frequent, and how many different ones there are."""
-        lengths = {"turns": self.turns, "prompt_words": self.prompt_words, "answer_words": self.answer_words}
+        lengths = {name: getattr(self, name) for name in _LENGTHS}
         names = {
             "prompt_openings": self.prompt_openings, "answer_openings": self.openings, "classes": self.classes,
             "languages": self.languages, "personal_data": self.personal,
@@ -117,7 +133,9 @@ def _remains(text: str, origin: Origin) -> list[Finding]:
     findings = []
     if ("&" in text or "<" in text) and (found := _MARKUP.search(text)):
         findings.append(find("html-remains", f"the text holds {found.group()[:30]!r}.", origin))
-    if ";base64," in text or (max(map(len, text.split()), default=0) >= 400 and _BINARY.search(text)):
+    # In a run of 400 signs stands one of the blocks of 200 as a whole.
+    blocks = (text[at : at + 200] for at in range(0, len(text) - 199, 200))
+    if ";base64," in text or (any(" " not in block for block in blocks) and _BINARY.search(text)):
         findings.append(find("embedded-binary", "the text holds base64 data.", origin))
     return findings
 

@@ -1,34 +1,46 @@
 """`check`: everything that can be said of data before a run, and whether the run could start.
 
 The decision: one pass over the files, in bounded memory, through the same readers, template, tokenizer and batches that
-the run would use; so what is told here is what training would meet. Nothing is written.
+the run would use; so what is told here is what training would meet. Nothing is written, but for what a check of much
+data has found so far, so that one that was interrupted goes on.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tunesmith.batches.order import steps_per_epoch
+from tunesmith.data.benchmarks import benchmark
 from tunesmith.data.checks import Finding, find_in_file
+from tunesmith.data.example import AnyExample
+from tunesmith.data.files import find_files, fingerprint
 from tunesmith.data.inspection import Inspection, inspect
 from tunesmith.data.settings import DataSettings
+from tunesmith.data.split import prompt_key
 from tunesmith.data.survey import Survey
+from tunesmith.models.cache import home
 from tunesmith.models.folder import is_adapter
 from tunesmith.models.sources import resolve as resolve_source
 from tunesmith.recipe import Loaded, load_recipe
 from tunesmith.run.counting import Counting
+from tunesmith.run.encoding import LARGE
 from tunesmith.run.estimate import Estimate, Weights, Work, estimate
 from tunesmith.run.facts import Facts, facts
 from tunesmith.run.folder import is_started, weights_of
 from tunesmith.run.resolve import resolve
+from tunesmith.run.tally import FIRST
 from tunesmith.tokens.builtin import BUILT_IN, missing_control_tokens
 from tunesmith.tokens.encode import Encoder
+from tunesmith.tokens.encoded import EncodedExample
 from tunesmith.tokens.findings import KINDS, require_known
 from tunesmith.tokens.show import Shown, shown
 from tunesmith.tokens.tokenizer import Tokenizer
 
 SAMPLES = 6
+_VERSION = "1"
+"""Raised whenever the same data may give other results of a portion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +148,32 @@ def check(
         files[0] if len(files) == 1 else tuple(files),
         options=_reading(loaded.recipe.data),
         against={name: name for name in against},
-        watch=counting.watch,
+        beside=counting,
+        kept=_kept(files, against, _reading(loaded.recipe.data), judge, limit),
     )
-    counting.close()
     checked = _summed(tuple(files), loaded, judge, found, counting)
     if price is None:
         return checked
     dollars = price * checked.tokens.total / 1e6
     return replace(checked, estimate=replace(checked.estimate, dollars_per_epoch=dollars))
+
+
+def _kept(
+    files: Sequence[str], against: Sequence[str], reading: Mapping[str, Any], judge: _Judge, limit: int
+) -> Path | None:
+    """Where a check of much data leaves what it has found so far; None for data that are soon checked again."""
+    paths = [path for name in files for path in find_files(name)[0]]
+    if sum(path.stat().st_size for path in paths) < LARGE:
+        return None
+    held_out = [_prompts(asked) if (asked := benchmark(name)) is not None else fingerprint(find_files(name)[0])
+                for name in against]  # fmt: skip
+    parts = (_VERSION, judge.encoder.fingerprint, str(limit), repr(sorted(reading.items())), repr(files),
+             fingerprint(paths), *held_out)  # fmt: skip
+    return home() / "checks" / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}.parts"
+
+
+def _prompts(examples: Sequence[AnyExample]) -> str:
+    return hashlib.sha256(b"".join(map(prompt_key, examples))).hexdigest()
 
 
 def _reading(data: DataSettings) -> Mapping[str, Any]:
@@ -174,13 +204,13 @@ def _base(folder: Path) -> Path:
 
 
 def _summed(files: tuple[str, ...], loaded: Loaded, judge: _Judge, found: Inspection, counting: Counting) -> Check:
-    usable = found.usable - counting.dropped.total()
+    usable, tally = found.usable - counting.dropped.total(), counting.tally
     if loaded.recipe.training.threads is None:
         loaded = loaded.resolve("training.threads", 1, "nothing is computed")  # else torch would be asked
     shapes = judge.facts.shapes
     resolved = resolve(
         loaded,
-        examples=max(counting.examples, 1),
+        examples=max(tally.examples, 1),
         longest=counting.longest,
         validated=loaded.recipe.data.validation != 0,
         shapes=shapes,
@@ -188,25 +218,25 @@ def _summed(files: tuple[str, ...], loaded: Loaded, judge: _Judge, found: Inspec
     ).recipe
     size, budget = resolved.training.batch_size or 1, resolved.training.micro_batch_tokens or 1
     batched = counting.batched(batch_size=size, budget=budget, seed=resolved.seed, sharing=resolved.training.sharing)
-    computed = round(batched.share * counting.total)
+    computed = round(batched.share * tally.total)
     totals = {**found.totals, **counting.findings.totals}
     findings = [*found.findings, *counting.findings.kept]
-    if counting.examples < resolved.data.minimum:
-        few = f"{counting.examples} usable examples, but a run starts with {resolved.data.minimum} or more."
+    if tally.examples < resolved.data.minimum:
+        few = f"{tally.examples} usable examples, but a run starts with {resolved.data.minimum} or more."
         findings.append(find_in_file("too-few", few, files[0]))
         totals["too-few"] = 1
-    steps = steps_per_epoch(max(counting.examples, size), size)
-    work = Work(computed, counting.supervised, batched.most_at_once, steps)
+    steps = steps_per_epoch(max(tally.examples, size), size)
+    work = Work(computed, tally.supervised, batched.most_at_once, steps)
     return Check(
         files=files, model=judge.name, method=resolved.method.kind, batch_size=size, format=found.format,
-        read=found.read, usable=usable, examples=counting.examples,
+        read=found.read, usable=usable, examples=tally.examples,
         dropped=_added(found.dropped, counting.dropped),
         findings=tuple(sorted(findings, key=lambda f: (f.line is not None, f.file, f.line or 0))),
         totals=totals,
         stops=tuple(name for name in totals if _stops(name, resolved.data)),
-        tokens=Tokens(counting.total, counting.supervised, computed, counting.percentiles()),
+        tokens=Tokens(tally.total, tally.supervised, computed, counting.percentiles()),
         estimate=estimate(work, Weights.of(judge.folder, judge.facts), shapes, resolved.method),
-        survey=found.survey, lengths=dict(counting.lengths), borders=counting.borders,
+        survey=found.survey, lengths=dict(counting.lengths), borders=(tally.borders, tally.compared),
         samples=tuple(shown(judge.encoder, one) for one in _spread(counting)),
         reading=_reading(resolved.data),
     )  # fmt: skip
@@ -230,8 +260,8 @@ def _value(data: DataSettings, setting: str) -> Any:
     return getattr(data, setting.removeprefix("data."))
 
 
-def _spread(counting: Counting) -> list[Any]:
+def _spread(counting: Counting) -> list[EncodedExample]:
     """The first examples, and some from everywhere."""
-    others = [one for one in counting.sample if all(one is not first for first in counting.first)]
-    wanted = SAMPLES - len(counting.first)
-    return [*counting.first, *(others[len(others) * k // wanted] for k in range(wanted) if others)][:SAMPLES]
+    first, others = (sample := counting.sample.examples())[:FIRST], sample[FIRST:]
+    wanted = SAMPLES - len(first)
+    return [*first, *(others[len(others) * k // wanted] for k in range(wanted) if others)][:SAMPLES]

@@ -13,7 +13,7 @@ from tunesmith.data.checks import Finding
 from tunesmith.data.example import Example, Origin, Tokenized
 from tunesmith.data.kinds import Kind
 from tunesmith.errors import TemplateError
-from tunesmith.tokens.encode import Encoder, Learned
+from tunesmith.tokens.encode import Encoder, Learned, Shaped
 from tunesmith.tokens.encoded import EncodedExample
 
 KINDS: dict[str, Kind] = {
@@ -91,8 +91,13 @@ def check(encoder: Encoder, examples: Iterable[Example], *, context: int) -> Ite
             )
             continue
         findings = tuple(_findings(encoder, example, learned, encoded, context))
-        one_shot, _ = encoder.tokenizer.offsets(learned.rendering.text)
-        yield Checked(encoded, findings, one_shot != encoded.ids.tolist())
+        yield Checked(encoded, findings, crosses(encoder, learned.rendering.text, encoded))
+
+
+def crosses(encoder: Encoder, text: str, encoded: EncodedExample) -> bool:
+    """Whether a conversation's text becomes other ids in one piece."""
+    one_shot, _ = encoder.tokenizer.offsets(text)
+    return bool(one_shot != encoded.ids.tolist())
 
 
 class Checker:
@@ -108,31 +113,34 @@ class Checker:
         self._clean: set[Any] = set()
         self.compared = self.borders = 0
 
-    def look(self, examples: Sequence[Example]) -> list[tuple[EncodedExample | None, tuple[Finding, ...]]]:
-        """What each conversation becomes (None where the template refuses it) and the findings in it, in order."""
-        shapes = [self._shape(example) for example in examples]
-        known = [i for i, shape in enumerate(shapes) if shape in self._clean]
-        encoded = dict(zip(known, self._encoder.encode_many([examples[i] for i in known]), strict=True))
-        return [
-            (one, tuple(check_ids(self._encoder, one, context=self._context)))
-            if (one := encoded.get(i)) is not None
-            else self._in_full(example, shapes[i])
-            for i, example in enumerate(examples)
-        ]
+    def look(
+        self, examples: Sequence[Example], *, compare: int = 0
+    ) -> list[tuple[EncodedExample | None, tuple[Finding, ...]]]:
+        """What each conversation becomes (None where the template refuses it) and the findings in it, in order.
 
-    def _shape(self, example: Example) -> Any:
-        """What decides the findings of a conversation beside its ids; None where its words do too."""
-        pattern = self._encoder.pattern(example)
-        return None if pattern is None else (id(pattern), tuple(m.weight == 0 for m in example.messages))
-
-    def _in_full(self, example: Example, shape: Any) -> tuple[EncodedExample | None, tuple[Finding, ...]]:
-        (checked,) = check(self._encoder, [example], context=self._context)
-        if checked.encoded is not None:
-            self.compared += 1
-            self.borders += checked.border_differs
-        if shape is not None and not checked.findings:
-            self._clean.add(shape)
-        return checked.encoded, checked.findings
+        The first `compare` of them are compared with their ids in one piece.
+        """
+        known: dict[int, Shaped] = {}
+        checked: dict[int, Checked] = {}
+        for i, example in enumerate(examples):
+            shaped = self._encoder.shaped(example)
+            # What decides the findings beside the ids; the words of a conversation without pattern do.
+            shape = shaped and (id(shaped.pattern), tuple(m.weight == 0 for m in example.messages))
+            if shaped is not None and shape in self._clean:
+                known[i] = shaped
+                continue
+            (checked[i],) = check(self._encoder, [example], context=self._context)
+            if shape is not None and checked[i].encoded is not None and not checked[i].findings:
+                self._clean.add(shape)
+        for i, encoded in zip(known, self._encoder.encode_shaped(list(known.values())), strict=True):
+            found = tuple(check_ids(self._encoder, encoded, context=self._context))
+            differs = i < compare and crosses(self._encoder, known[i].text, encoded)
+            checked[i] = Checked(encoded, found, differs)
+        for i in range(min(compare, len(examples))):
+            if checked[i].encoded is not None:
+                self.compared += 1
+                self.borders += checked[i].border_differs
+        return [(checked[i].encoded, checked[i].findings) for i in range(len(examples))]
 
 
 def check_ids(encoder: Encoder, encoded: EncodedExample, *, context: int) -> Iterator[Finding]:

@@ -33,6 +33,20 @@ _ENCODING = "1"
 
 
 @dataclass(frozen=True, slots=True)
+class Shaped:
+    """A conversation cut into segments by the known pattern of its shape, without a look at the template."""
+
+    pattern: Pattern
+    segments: list[Segment]
+    origin: Origin
+
+    @property
+    def text(self) -> str:
+        """The conversation as the template writes it."""
+        return "".join(segment.text for segment in self.segments)
+
+
+@dataclass(frozen=True, slots=True)
 class Learned:
     """A conversation as text, and what is learned of it: character spans with their weight, in order."""
 
@@ -89,6 +103,15 @@ class Encoder:
         """
         segmented = [self._segments_by_shape(example) or self._segments(self.learned(example)) for example in examples]
         return self._tokenized(segmented, [example.origin for example in examples])
+
+    def shaped(self, example: Example) -> Shaped | None:
+        """A conversation by the pattern of its shape; None where it has to be analysed in full."""
+        found = self._by_shape(example)
+        return None if found is None else Shaped(*found, example.origin)
+
+    def encode_shaped(self, shaped: Sequence[Shaped]) -> list[EncodedExample]:
+        """`encode` of each conversation."""
+        return self._tokenized([one.segments for one in shaped], [one.origin for one in shaped])
 
     def learned(self, example: Example) -> Learned:
         """The text of a conversation and the character spans that are learned, before any token is made.
@@ -196,13 +219,6 @@ class Encoder:
             for origin, segments in zip(origins, segmented, strict=True)
         ]
 
-    def pattern(self, example: Example) -> Pattern | None:
-        """The pattern that a conversation is encoded by; None where it is analysed in full."""
-        if self._segments_by_shape(example) is None:
-            return None
-        filled = self._shapes.fill(example)
-        return None if filled is None else filled[0]
-
     def forged(self, learned: Learned) -> list[str]:
         """The texts of control tokens in messages' words, as they stand in the conversation; they stay plain text."""
         return self._segmenter.forged_texts(learned.rendering, learned.answers)
@@ -222,13 +238,18 @@ class Encoder:
 
     def _segments_by_shape(self, example: Example) -> list[Segment] | None:
         """The segments by a known pattern of the conversation's shape; None where it has none that holds."""
+        found = self._by_shape(example)
+        return None if found is None else found[1]
+
+    def _by_shape(self, example: Example) -> tuple[Pattern, list[Segment]] | None:
         if (filled := self._shapes.fill(example)) is None:
             return None
         pattern, texts, words = filled
         weights = self._weights(example, [message for message in pattern.answers if message is not None])
         other = example.weight if self.train_on == "all" else 0.0
         by_run = [other if message is None else weights[message] for message in pattern.answers]
-        return self._segmenter.segments_of_runs(texts, by_run, words)
+        segments = self._segmenter.segments_of_runs(texts, by_run, words)
+        return None if segments is None else (pattern, segments)
 
     def _segments(self, learned: Learned) -> list[Segment]:
         return self._segmenter.segments(learned.rendering, learned.answers, learned.spans)

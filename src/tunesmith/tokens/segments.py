@@ -45,7 +45,8 @@ class Segmenter:
         in_template = {text for text in tokenizer.added if text in written and not (text.isspace() or text.isalnum())}
         self.control = frozenset(tokenizer.control) | in_template
         self._pattern = any_of(self.control)
-        self._beginning = any_of({text[0] for text in self.control})
+        self._signs = tuple({text[0] for text in self.control})
+        self._beginning = any_of(self._signs)
         self._longest = max(map(len, self.control), default=0)
         self.structure = frozenset(self._structure(*probe))
 
@@ -81,8 +82,12 @@ class Segmenter:
 
         None where words hold, or might complete, the text of a control token: then more than the runs must be known.
         """
-        if any(self._pattern.search(text) is not None or self.ends_inside_control(text) for text in words):
-            return None
+        for text in words:
+            # Most words hold no sign that a control token begins with, which is faster to see than to search.
+            if any(sign in text for sign in self._signs) and (
+                self._pattern.search(text) is not None or self.ends_inside_control(text)
+            ):
+                return None
         segments = []
         before = ""
         for text, weight in zip(runs, weights, strict=True):

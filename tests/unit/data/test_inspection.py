@@ -1,14 +1,14 @@
 """The inspection finds in one pass what the functions for sets in memory find."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tunesmith.data import repeats
-from tunesmith.data.checks import Finding
+from tunesmith.data import inspection, portions, repeats
 from tunesmith.data.duplicates import repeated
-from tunesmith.data.example import Example
+from tunesmith.data.example import Example, Origin, Passage
 from tunesmith.data.inspection import Item, inspect
 from tunesmith.data.reading import read_examples
 
@@ -28,9 +28,26 @@ def _file(path: Path, rows: list[dict[str, str]]) -> Path:
     return path
 
 
+class _Beside:
+    """Counts what it is shown, and fails at a portion if asked."""
+
+    def __init__(self, fails_at: int | None = None) -> None:
+        self.looked, self.told, self._fails_at = 0, list[bytes](), fails_at
+
+    def look(self, items: Sequence[Item]) -> bytes:
+        if self.looked == self._fails_at:
+            raise KeyboardInterrupt
+        self.looked += 1
+        examples = sum(isinstance(item, Example) for item in items)
+        return f"{examples} examples, {len(items) - examples} findings".encode()
+
+    def take(self, told: bytes) -> None:
+        self.told.append(told)
+
+
 def test_everything_is_found_in_one_pass_and_the_books_balance(tmp_path: Path) -> None:
-    seen: list[Item] = []
-    found = inspect(_file(tmp_path / "a.jsonl", ROWS), watch=seen.append)
+    beside = _Beside()
+    found = inspect(_file(tmp_path / "a.jsonl", ROWS), beside=beside)
     assert {(f.name, f.line) for f in found.findings} == {
         ("near-duplicate", 2),
         ("duplicate", 3),
@@ -41,8 +58,7 @@ def test_everything_is_found_in_one_pass_and_the_books_balance(tmp_path: Path) -
     }
     assert (found.format, found.read, found.usable, found.dropped) == ("prompt_completion", 6, 5, {"empty-answer": 1})
     assert found.survey.examples == 5
-    assert sum(isinstance(item, Example) for item in seen) == 5
-    assert sum(isinstance(item, Finding) for item in seen) == 1
+    assert beside.told == [b"5 examples, 1 findings"]
 
 
 def test_it_agrees_with_the_comparison_in_memory(tmp_path: Path) -> None:
@@ -83,3 +99,41 @@ def test_signatures_decide_where_too_many_examples_are_nearly_the_same(
     assert inspect(file).totals["near-duplicate"] == 29
     monkeypatch.setattr(repeats, "EXACTLY", 5)
     assert inspect(file).totals["near-duplicate"] == 29
+
+
+def _many(path: Path) -> Path:
+    rows = [{"prompt": f"{LONG} {i % 40}", "completion": f"answer {i}"} for i in range(60)]
+    return _file(path, [*rows, *ROWS])
+
+
+@pytest.mark.parametrize("crash", ["between", "within"])
+def test_an_interrupted_inspection_goes_on_and_finds_what_an_uninterrupted_one_finds(
+    crash: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_ten = portions.portions
+    monkeypatch.setattr(inspection, "portions", lambda items: by_ten(items, 10))
+    file, held_out, kept = _many(tmp_path / "a.jsonl"), _file(tmp_path / "test.jsonl", ROWS[:1]), tmp_path / "x.parts"
+    uninterrupted = _Beside()
+    expected = inspect(file, against={"test": held_out}, beside=uninterrupted)
+    with pytest.raises(KeyboardInterrupt):
+        inspect(file, against={"test": held_out}, beside=_Beside(fails_at=4), kept=kept)
+    if crash == "within":  # the last portion was not written to its end
+        kept.write_bytes(kept.read_bytes()[:-100])
+    going_on = _Beside()
+    assert inspect(file, against={"test": held_out}, beside=going_on, kept=kept) == expected
+    assert going_on.told == uninterrupted.told
+    assert (going_on.looked, uninterrupted.looked) == (3 if crash == "between" else 4, 7)
+    assert not kept.exists()
+
+
+def test_what_another_inspection_holds_is_left_to_it(tmp_path: Path) -> None:
+    file, kept = _many(tmp_path / "a.jsonl"), tmp_path / "x.parts"
+    with portions.Kept(kept) as first:
+        first.add(b"a result")
+        assert inspect(file, kept=kept).survey.examples == 65
+        assert kept.stat().st_size > 0
+
+
+def test_the_examples_of_one_record_are_in_one_portion() -> None:
+    items = [Passage(str(i), Origin("a", line)) for i, line in enumerate((1, 2, 2, 2, 3, 4))]
+    assert [len(part) for part in portions.portions(items, 2)] == [4, 2]
