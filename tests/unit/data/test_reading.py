@@ -76,6 +76,8 @@ def test_mapped_fields_are_read_and_findings_use_the_files_names() -> None:
 def test_a_mapping_to_a_field_that_is_not_there_is_an_error() -> None:
     with pytest.raises(DataError, match=r"names 'qestion'.*Did you mean 'question'\?"):
         read_examples([{"question": "Q", "completion": "A"}], fields={"prompt": "qestion"})
+    with pytest.raises(DataError, match=r"the fields found are: question, reply\."):
+        read_examples([{"question": "Q", "reply": "A"}], fields={"prompt": "qestion", "completion": "reply"})
     with pytest.raises(DataError, match="no format has the fields promt"):
         read_examples([GOOD], fields={"promt": "prompt"})
 
