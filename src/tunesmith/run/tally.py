@@ -49,9 +49,8 @@ class Sample:
 
     def take(self, facts: Mapping[str, Any], arrays: Mapping[str, bytes]) -> None:
         """Add what was chosen of the next portion."""
-        ids, weights = (
-            np.frombuffer(arrays[name], kind) for name, kind in (("ids", np.int32), ("weights", np.float32))
-        )
+        ids: NDArray[np.int32] = np.frombuffer(arrays["ids"], np.int32)
+        weights: NDArray[np.float32] = np.frombuffer(arrays["weights"], np.float32)
         at = 0
         for number, place, length, origin in facts["chosen"]:
             one = EncodedExample(ids[at : at + length], weights[at : at + length], Origin(*origin))
