@@ -1,6 +1,8 @@
-"""`tunesmith jobs` against servers that are not ours: what it sends to OpenAI's address and to Azure's."""
+"""`tunesmith jobs` against our own server, and what it sends to those of OpenAI and Azure."""
 
 import json
+import socket
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,8 +10,13 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import uvicorn
 
 from tunesmith.cli.main import run
+from tunesmith.web.app import create_app
+from tunesmith.web.service import Service, Wanted
+
+FAKE = (sys.executable, str(Path(__file__).parents[2] / "fake_tunesmith.py"))
 
 
 class _Other(BaseHTTPRequestHandler):
@@ -86,3 +93,60 @@ def test_a_result_file_is_written_under_a_name_of_ours(
 def test_what_a_server_refuses_is_a_sentence(other: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["jobs", "cancel", "missing", "--url", f"{other}/v1"]) == 2
     assert "no such job (404)" in capsys.readouterr().err
+
+
+@pytest.fixture
+def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of our own server, at work; its key is in the environment."""
+    service = Service.of(Wanted(tmp_path / "home", {"base": "base"}, command=FAKE))
+    monkeypatch.setenv("TUNESMITH_API_KEY", str(service.keys.first()))
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(create_app(service), log_config=None, access_log=False))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    service.start_workers()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+    server.should_exit = True
+    thread.join()
+    service.close()
+    listening.close()
+
+
+def _until(said: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What a command prints once it says this."""
+    tick = threading.Event()
+    for _ in range(600):
+        assert run(words) == 0
+        if said in (out := capsys.readouterr().out):
+            return out
+        tick.wait(0.1)
+    raise AssertionError(f"{words} never said {said}")
+
+
+def test_a_job_on_our_own_server_is_followed_from_its_file_to_its_results(
+    ours: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.jsonl").write_text("{}\n" * 20)
+    assert run(["jobs", "create", str(tmp_path / "a.jsonl"), "--model", "base", "--suffix", "s", "--url", ours]) == 0
+    id = capsys.readouterr().out.strip()
+    assert "ft:base:tunesmith:s:" in _until("succeeded", ["jobs", "show", id, "--url", ours], capsys)
+    assert f"{id}\tsucceeded\tbase" in _until(id, ["jobs", "list", "--url", ours], capsys)
+    told = _until("Created", ["jobs", "events", id, "--url", ours], capsys)
+    assert "The job has successfully completed" in told
+    assert run(["jobs", "download", id, "--to", str(tmp_path / "out"), "--url", ours]) == 0
+    (file,) = (tmp_path / "out").iterdir()
+    assert file.read_text().startswith("step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy")
+
+
+def test_a_job_on_our_own_server_is_paused_resumed_and_cancelled(
+    ours: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.jsonl").write_text("SLOW\n" * 20)
+    assert run(["jobs", "create", str(tmp_path / "a.jsonl"), "--model", "base", "--url", ours]) == 0
+    id = capsys.readouterr().out.strip()
+    _until("Step 1/", ["jobs", "events", id, "--url", ours], capsys)
+    for order, status in (("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled")):
+        assert run(["jobs", order, id, "--url", ours]) == 0
+        assert capsys.readouterr().out.strip() == status
+    assert run(["jobs", "cancel", id, "--url", ours]) == 2
+    assert "is cancelled" in capsys.readouterr().err
