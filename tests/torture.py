@@ -1,6 +1,7 @@
 """Kill real runs at random moments, resume them, and compare what comes out with a run that nobody killed.
 
-    make torture                                   200 kills at random, one at each point of a save; at most 20 minutes
+    make torture                                   200 kills at random, one at each point of a save; at most 20 minutes;
+                                                   then every file of a killed run damaged at random places
     python tests/torture.py --kills 20 --seed 3
 
 Every run is the whole way through `tunesmith.train` on a small model, in a child process that is killed with SIGKILL
@@ -13,6 +14,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -27,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from tiny_model import chat_file, tiny_model
 
+from tunesmith.errors import TunesmithError
 from tunesmith.models.fingerprint import weights_sha256
 from tunesmith.recipe import load_recipe
 from tunesmith.run.train import train
@@ -49,6 +52,8 @@ SHORTEST = 0.6
 """The share of a whole run's time within which each kill falls, so that few runs end before theirs."""
 LONGEST = 600
 """Seconds after which a child that does not end is taken for one that hangs."""
+TOLD = 3
+"""What a child ends with that refuses to go on, with a sentence."""
 
 
 def start(arguments: Sequence[str], said: Path, deadly: tuple[str, int] | None = None) -> int:
@@ -67,6 +72,9 @@ def start(arguments: Sequence[str], said: Path, deadly: tuple[str, int] | None =
         os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
         train(load_recipe(None, arguments), resume="auto", say=lambda text: None)
         code = 0
+    except TunesmithError as error:
+        print(error, file=sys.stderr)
+        code = TOLD
     except Exception:
         traceback.print_exc()
     finally:
@@ -122,12 +130,55 @@ def require_killed(status: int, said: Path) -> None:
     assert killed, f"a run failed by itself (status {status}):\n{said.read_text()}"
 
 
+def damaged(whole: bytes, dice: random.Random) -> bytes:
+    """The bytes cut, or with one bit turned, at a random place."""
+    place = dice.randrange(len(whole))
+    if dice.random() < 0.5:
+        return whole[:place]
+    return whole[:place] + bytes([whole[place] ^ (1 << dice.randrange(8))]) + whole[place + 1 :]
+
+
+def survived(run: Path, name: str, arguments: Sequence[str], said: Path, dice: random.Random) -> str | None:
+    """How a run went on after one of its files was damaged: "same", "told", or None where it did neither."""
+    whole = (run / name).read_bytes()
+    if not whole:
+        return "same"
+    (run / name).write_bytes(damaged(whole, dice))
+    _, status = os.waitpid(start(arguments, said), 0)
+    if os.waitstatus_to_exitcode(status) == TOLD:
+        return "told"
+    return "same" if status == 0 else None
+
+
+def damage(
+    place: Path, arguments: Sequence[str], expected: object, said: Path, dice: random.Random, times: int
+) -> dict[str, int]:
+    """How often a killed run with one damaged file came out the same, was refused, or went wrong (each is printed)."""
+    killed, run = place / "killed", place / "run"
+    _, status = os.waitpid(start([*arguments, f"run={run}"], said, ("synced", 4)), 0)
+    require_killed(status, said)
+    run.rename(killed)
+    names = sorted(str(file.relative_to(killed)) for file in killed.rglob("*") if file.is_file())
+    counts = {"same": 0, "told": 0, "wrong": 0}
+    for number in range(times):
+        name = names[number % len(names)]
+        shutil.copytree(killed, run)
+        how = survived(run, name, [*arguments, f"run={run}"], said, dice)
+        if how is None or (how == "same" and outcome(run) != expected):
+            print(f"WRONG after damage to {name}:\n{said.read_text()}")
+            how = "wrong"
+        counts[how] += 1
+        shutil.rmtree(run)
+    return counts
+
+
 def main() -> int:
     """Torture; 0 when every run came out as the reference did."""
     words = argparse.ArgumentParser(description="Kill runs at random moments and compare what comes out.")
     words.add_argument("--kills", type=int, default=200)
     words.add_argument("--seconds", type=float, default=1200.0)
     words.add_argument("--seed", type=int, default=0)
+    words.add_argument("--damages", type=int, default=100)
     words.add_argument("--points", action=argparse.BooleanOptionalAction, default=True)
     asked = words.parse_args()
     dice = random.Random(asked.seed)
@@ -163,10 +214,17 @@ def main() -> int:
             if outcome(place / point) != expected[method]:
                 wrong += 1
                 print(f"WRONG after a kill at {point!r}: {method} (seed {asked.seed})")
+        counts = {"same": 0, "told": 0, "wrong": 0}
+        if asked.damages:
+            (place / "damage").mkdir()
+            arguments = [*files, *METHODS["full"]]
+            counts = damage(place / "damage", arguments, expected["full"], said, dice, asked.damages)
     print(f"{kills} kills at random in {runs} runs, and one at each of {len(points)} points of a save: "
           f"{runs + len(points) - wrong} of {runs + len(points)} runs came out as if nobody had killed them, "
           f"{time.monotonic() - began:.0f} s")  # fmt: skip
-    return 1 if wrong or kills < asked.kills else 0
+    print(f"{asked.damages} damaged files: {counts['same']} runs came out all the same, {counts['told']} were refused, "
+          f"{counts['wrong']} went wrong")  # fmt: skip
+    return 1 if wrong or counts["wrong"] or kills < asked.kills else 0
 
 
 if __name__ == "__main__":

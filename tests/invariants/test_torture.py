@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 SCRIPT = Path(__file__).parents[1] / "torture.py"
-SHORT = ("--kills", "8", "--no-points")
+SHORT = ("--kills", "8", "--no-points", "--damages", "0")
 
 
 def test_runs_that_are_killed_at_random_moments_come_out_as_if_they_had_not_been() -> None:

@@ -8,6 +8,7 @@ before the first step, so that a resumed run can tell whether it still is the sa
 """
 
 import importlib.metadata
+import json
 import platform
 import shutil
 import time
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tunesmith import disk
-from tunesmith.errors import UsageError
+from tunesmith.errors import CheckpointError, UsageError
 from tunesmith.recipe import Recipe
 
 NUMERICS = 3
@@ -26,7 +27,7 @@ WEIGHTS = {KEPT: "the weights mixed with the base's", BEST: "the best weights", 
 """Where the weights of a run stand, the ones to use first, and what they are."""
 BASELINE, PAGE = "baseline.json", "report.html"
 RECIPE, METRICS, REPORT, LOG = "recipe.yaml", "metrics.jsonl", "report.json", "console.log"
-IDENTITY = "identity.json"
+IDENTITY, SUMS = "identity.json", "sha256.json"
 _BEGINNINGS = {".lock", IDENTITY, f".{IDENTITY}.partial", f".{RECIPE}.partial"}
 """What a run writes before its recipe; where nothing else stands, it never began."""
 
@@ -73,12 +74,41 @@ def weights_of(run: Path) -> tuple[Path, str]:
 
     Raises:
         UsageError: it has neither yet.
+        CheckpointError: they are not those that were saved.
     """
     heal(run)
     for name, meaning in WEIGHTS.items():
         if (run / name).is_dir():
+            require_whole(run / name)
             return run / name, f"{meaning} of {run}"
     raise UsageError(f"{run}: this run has no finished weights yet. Continue it: `tunesmith train --resume {run}`.")
+
+
+def seal(folder: Path) -> None:
+    """A folder of weights knows the sums of its files."""
+    sums = {path.name: disk.sha256_of(path) for path in sorted(folder.iterdir())}
+    (folder / SUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
+
+
+def require_whole(folder: Path) -> None:
+    """Return only if a folder of weights still holds what was sealed in it.
+
+    Raises:
+        CheckpointError: a file is missing, cut or altered; names it.
+    """
+    try:
+        sums = json.loads((folder / SUMS).read_bytes())
+        wrong = [name for name, sum in sums.items() if disk.sha256_of(folder / name) != sum]
+    except (OSError, ValueError, AttributeError) as error:
+        wrong = [f"{SUMS} or a file in it ({error})"]
+    if wrong:
+        others = [f"{folder.with_name(name)}" for name in WEIGHTS if name != folder.name]
+        others = [other for other in others if Path(other).is_dir()]
+        instead = f", use other weights ({', '.join(others)})" if others else ""
+        raise CheckpointError(
+            f"{folder}: {', '.join(wrong)} is not what was saved; it was altered or cut since. Restore it from a "
+            f"copy{instead}, or train anew."
+        )
 
 
 def replace_folder(target: Path, write: Callable[[Path], object]) -> None:

@@ -5,7 +5,6 @@ training computes, never from a clock, and is written down before the first step
 and nothing of it reaches a weight.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -136,7 +135,7 @@ def watch(prepared: Prepared, ready: Ready, folder: Path, say: Say) -> Watch | N
     if settings.text == "off" or not prepared.sets.validation:
         return None
     plan_file = folder / PLANNED
-    before: Any = json.loads(plan_file.read_text()) if plan_file.is_file() else None
+    before: Any = durable.read_sealed(plan_file)
     amount = Sizes(**before["sizes"]) if before else _planned(prepared)
     text: list[EncodedExample] = []
     if amount.general and settings.text == "auto":
@@ -153,7 +152,7 @@ def watch(prepared: Prepared, ready: Ready, folder: Path, say: Say) -> Watch | N
     if before is None:
         loss = measure(ready.probe.network, along, how).loss if along else None
         before = {"sizes": asdict(amount), "loss": loss}
-        durable.write_json(plan_file, before)
+        durable.write_sealed(plan_file, before)
     say(f"retention: {_said(text, prompts, along, amount)}")
     steps, interval = training.steps or 1, _interval(prepared)
 

@@ -5,7 +5,6 @@ where references are labels that come back, because only there it says something
 """
 
 import html
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,16 +23,15 @@ MOST_LABELS = 40
 
 def keep_samples(folder: Path, items: Sequence[Item]) -> None:
     """What the base answers to the first questions, before the first step; a resumed run keeps what there is."""
-    if items and not (folder / SAMPLES).exists():
-        durable.write_json(folder / SAMPLES, [item.answer for item in items[:SHOWN]])
+    if items and durable.read_sealed(folder / SAMPLES) is None:
+        durable.write_sealed(folder / SAMPLES, [item.answer for item in items[:SHOWN]])
 
 
 def answers(folder: Path, items: Sequence[Item]) -> dict[str, JsonValue]:
     """`samples` and, where references are labels, `confusion`, for the report; nothing where nothing was answered."""
     if not items or not any(item.answer for item in items):
         return {}
-    kept = folder / SAMPLES
-    base = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else []
+    base: Any = durable.read_sealed(folder / SAMPLES) or []
     found: dict[str, JsonValue] = {
         "samples": [
             {"prompt": item.prompt, "reference": item.reference, "base": before, "tuned": item.answer}

@@ -4,13 +4,12 @@ The decision: there is one way through training. A resumed run prepares everythi
 it still is the same run, and enters the same loop, which goes on from the newest checkpoint.
 """
 
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from safetensors import SafetensorError
 
@@ -112,6 +111,8 @@ def _go_on(folder: Path, accept: Sequence[str], longer: Sequence[str], say: Say 
         raise UsageError(f"{folder}: there is no run in this folder. Start one: `tunesmith train RECIPE run={folder}`.")
     with lock(folder):
         places.heal(folder)
+        if (folder / places.BEST).is_dir():
+            places.require_whole(folder / places.BEST)  # or it is found out when the last step is done
         talk = _Talk(say)
         before = load_recipe(str(folder / places.RECIPE))
         ended = ending.diagnosis(folder, before.recipe.training.micro_batch_tokens)
@@ -246,12 +247,12 @@ def _to_stderr(text: str) -> None:
 
 def _baseline(folder: Path, numbers: Validation) -> Numbers:
     """What was measured before the first step; of a resumed run, what it was."""
-    stored = folder / places.BASELINE
-    if not stored.exists():
-        durable.write_json(stored, dict(numbers()))
+    found: Any = durable.read_sealed(folder / places.BASELINE)
+    if found is None:
+        found = dict(numbers())
+        durable.write_sealed(folder / places.BASELINE, found)
         keep_samples(folder, numbers.items)
-    found: Numbers = json.loads(stored.read_text())
-    return found
+    return cast(Numbers, found)
 
 
 def _save_weights(ready: Ready, prepared: Prepared, target: Path) -> None:
@@ -266,6 +267,7 @@ def _save_weights(ready: Ready, prepared: Prepared, target: Path) -> None:
         else:
             write_model(ready.model, fresh, source_folder=prepared.source.folder)
         (fresh / "chat_template.jinja").write_text(prepared.encoder.template.source, encoding="utf-8")
+        places.seal(fresh)
         flush(fresh)
 
     try:

@@ -103,8 +103,15 @@ def save(
     return folder
 
 
-def newest(root: Path, warn: Callable[[str], object] = warnings.warn) -> Checkpoint | None:
+def newest(
+    root: Path,
+    warn: Callable[[str], object] = warnings.warn,
+    *,
+    fits: Callable[[Checkpoint], object] = lambda found: None,
+) -> Checkpoint | None:
     """The newest whole checkpoint under `root`; None where there never was one. Damaged ones are told to `warn`.
+
+    `fits` raises CheckpointError where what a checkpoint needs beside itself is damaged; it is passed over too.
 
     Raises:
         CheckpointError: there are checkpoints, and not one of them is whole.
@@ -113,6 +120,7 @@ def newest(root: Path, warn: Callable[[str], object] = warnings.warn) -> Checkpo
     for folder in _found(root):
         try:
             found = verified(folder)
+            fits(found)
         except CheckpointError as error:
             damaged.append(str(error))
             continue

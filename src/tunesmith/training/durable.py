@@ -1,9 +1,11 @@
 """Files that survive a crash: written whole and on the disk, or not there.
 
 The decision: a name is given only to finished bytes. Whatever is written goes under a temporary name, is fsynced,
-is renamed, and the folder that holds the name is fsynced.
+is renamed, and the folder that holds the name is fsynced. What a resumed run can make anew is sealed with a sum, and
+made anew where the sum is wrong.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -51,6 +53,24 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: JsonValue) -> None:
     """`path` holds `value` as JSON for people (indented, keys as given), or what it held before."""
     write_text(path, json_text(value))
+
+
+def write_sealed(path: Path, value: JsonValue) -> None:
+    """`path` holds `value` as JSON with its sum, so that `read_sealed` knows whether it still does."""
+    write_json(path, {"sha256": _sum(value), "value": value})
+
+
+def read_sealed(path: Path) -> JsonValue:
+    """The value that `write_sealed` left in `path`; None where there is none, or it is no longer what was written."""
+    try:
+        found = json.loads(path.read_bytes())
+        return found["value"] if found["sha256"] == _sum(found["value"]) else None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _sum(value: JsonValue) -> str:
+    return hashlib.sha256(json_text(value).encode()).hexdigest()
 
 
 def json_text(value: JsonValue) -> str:

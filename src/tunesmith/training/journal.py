@@ -1,14 +1,15 @@
 """metrics.jsonl: what was measured, one JSON object a line, step by step.
 
-The decision: the journal is a file of bytes with a length. A checkpoint remembers the length, and a resumed run cuts
-the file back to it, so the finished journal is that of a run never interrupted. JSON has no NaN: a number that is not
-finite is written as null and named under `not_finite` ({"loss": null, "not_finite": {"loss": "inf"}}), so every
-reader of JSON can read the file and nothing is lost.
+The decision: the journal is a file of bytes with a length. A checkpoint remembers the length and the sum of the bytes,
+and a resumed run cuts the file back to it, so the finished journal is that of a run never interrupted. JSON has no NaN:
+a number that is not finite is written as null and named under `not_finite` ({"loss": null, "not_finite": {"loss":
+"inf"}}), so every reader of JSON can read the file and nothing is lost.
 
 Keys of a step: `step` (completed updates, from 1), `loss`, `learning_rate`, `grad_norm`, and for this step alone
 `tokens` (of the data), `computed_tokens`, `supervised_tokens`, `seconds`; `validation_loss` and metrics where measured.
 """
 
+import hashlib
 import math
 import os
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path.open("ab", buffering=0)
+        self._sum = hashlib.sha256()  # of what was there before, once it is cut
 
     def __enter__(self) -> Self:
         return self
@@ -47,8 +49,10 @@ class Journal:
         Raises:
             TrainingError: the disk refused.
         """
+        line = orjson.dumps(_finite(entry), option=orjson.OPT_APPEND_NEWLINE)
+        self._sum.update(line)
         try:
-            disk.write_all(self._file, orjson.dumps(_finite(entry), option=orjson.OPT_APPEND_NEWLINE))
+            disk.write_all(self._file, line)
         except OSError as error:
             raise TrainingError(f"{self.path}: cannot be written: {disk.cause(error)}, then resume.") from error
 
@@ -64,29 +68,33 @@ class Journal:
             raise TrainingError(f"{self.path}: cannot be written: {disk.cause(error)}, then resume.") from error
         return self.length
 
-    def cut(self, length: int) -> None:
-        """The journal ends after its first `length` bytes, as it did at the checkpoint.
+    @property
+    def sha256(self) -> str:
+        """The sum (hex) of the bytes so far: what a checkpoint remembers beside `length`."""
+        return self._sum.hexdigest()
+
+    def require(self, length: int, sha256: str) -> None:
+        """Return only if the first `length` bytes are those with this sum.
 
         Raises:
-            CheckpointError: the file does not have a line that ends there.
+            CheckpointError: they are not.
         """
-        if length > self.length or (length and self._byte(length - 1) != b"\n"):
+        if hashlib.sha256(self.path.read_bytes()[:length]).hexdigest() != sha256 or length > self.length:
             raise CheckpointError(
-                f"{self.path}: no line ends at byte {length}, where the checkpoint says one did; the file has "
-                f"{self.length} bytes. It was altered since. Restore it, or start a new run."
+                f"{self.path}: its first {length} bytes are not those of the checkpoint; the file has {self.length} "
+                "bytes. It was altered since. Restore it, or start a new run."
             )
+
+    def cut(self, length: int) -> None:
+        """The journal ends after its first `length` bytes, as it did at the checkpoint."""
         self._file.truncate(length)
         self._file.seek(length)
+        self._sum = hashlib.sha256(self.path.read_bytes())
         self.sync()
 
     def close(self) -> None:
         """The file is closed; nothing can be appended any more."""
         self._file.close()
-
-    def _byte(self, position: int) -> bytes:
-        with self.path.open("rb") as file:
-            file.seek(position)
-            return file.read(1)
 
 
 def read(path: Path) -> list[dict[str, Any]]:

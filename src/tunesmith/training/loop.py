@@ -46,6 +46,7 @@ class State:
     worse: int = 0
     """Validations since the best one."""
     journal_length: int = 0
+    journal_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ def fit(
     root = folder / "checkpoints"
     kept = ExampleLosses(folder / LOSSES, count=count, batch_size=batch_size)
     with Journal(folder / "metrics.jsonl") as journal, kept as losses, Saver(root, plan.checkpoints.keep) as saver:
-        state = _resume(root, trainable, optimizer)
+        state = _resume(root, trainable, optimizer, journal)
         journal.cut(state.journal_length)
         losses.cut(state.step)
         ended = "patience" if _out_of_patience(state, settings) else "done"
@@ -171,7 +172,7 @@ def fit(
                 ended = "asked"
             if ended != "done" or last or _save_due(state.step, plan, per_epoch, saver, hooks.validate is not None):
                 losses.sync()
-                state = replace(state, journal_length=journal.sync())
+                state = replace(state, journal_length=journal.sync(), journal_sha256=journal.sha256)
                 saver.begin(state.step, _tensors(trainable, optimizer), asdict(state), protect={state.best_step})
     return Outcome(state, ended, saver.waited)
 
@@ -216,9 +217,17 @@ def _entry(
     }
 
 
-def _resume(root: Path, trainable: Sequence[tuple[str, nn.Parameter]], optimizer: torch.optim.Optimizer) -> State:
+def _resume(
+    root: Path, trainable: Sequence[tuple[str, nn.Parameter]], optimizer: torch.optim.Optimizer, journal: Journal
+) -> State:
     """The state of the newest whole checkpoint, its tensors put back in place; a fresh one where there is none."""
-    found = checkpoint.newest(root)
+
+    def fits(found: checkpoint.Checkpoint) -> None:
+        state = State(**found.state)  # type: ignore[arg-type]
+        if state.journal_sha256 is not None:
+            journal.require(state.journal_length, state.journal_sha256)
+
+    found = checkpoint.newest(root, fits=fits)
     if found is None:
         return State()
     weights = found.tensors("weights")

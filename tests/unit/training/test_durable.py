@@ -68,3 +68,16 @@ def test_a_write_that_fails_leaves_the_old_text_and_nothing_else(
 def test_json_has_no_word_for_what_is_not_a_number() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         durable.json_text({"best": float("nan")})
+
+
+def test_what_is_sealed_is_known_to_be_what_was_written(tmp_path: Path) -> None:
+    file = tmp_path / "f.json"
+    assert durable.read_sealed(file) is None
+    value = {"loss": 1.25, "of": [None, "ü"]}
+    durable.write_sealed(file, value)
+    assert durable.read_sealed(file) == value
+    whole = file.read_bytes()
+    for place in range(len(whole)):
+        for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]):
+            file.write_bytes(damaged)
+            assert durable.read_sealed(file) in (None, value)

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from tunesmith import disk
 from tunesmith.errors import CheckpointError, TrainingError
 from tunesmith.training.journal import Journal, read
 
@@ -36,13 +37,26 @@ def test_a_journal_cut_to_a_checkpoint_goes_on_as_if_never_interrupted(tmp_path:
     assert resumed.read_bytes() == straight.read_bytes()
 
 
-@pytest.mark.parametrize("length", [3, 100])
-def test_a_cut_where_no_line_ends_is_refused(tmp_path: Path, length: int) -> None:
+@pytest.mark.parametrize("altered", [b'{"step":2}\n', b'{"step":', b""])
+def test_a_journal_that_is_not_that_of_the_checkpoint_is_refused(tmp_path: Path, altered: bytes) -> None:
     with Journal(tmp_path / "metrics.jsonl") as journal:
         journal.append({"step": 1})
-        with pytest.raises(CheckpointError, match=f"byte {length}"):
-            journal.cut(length)
-    assert read(tmp_path / "metrics.jsonl") == [{"step": 1}]
+        length, sha256 = journal.sync(), journal.sha256
+        journal.append({"step": 2})
+        journal.require(length, sha256)
+    (tmp_path / "metrics.jsonl").write_bytes(altered)
+    with Journal(tmp_path / "metrics.jsonl") as journal, pytest.raises(CheckpointError, match="altered since"):
+        journal.require(length, sha256)
+
+
+def test_the_sum_of_a_journal_is_that_of_its_bytes_after_a_cut_too(tmp_path: Path) -> None:
+    with Journal(tmp_path / "metrics.jsonl") as journal:
+        journal.append({"step": 1})
+        length = journal.length
+        journal.append({"step": 2})
+        journal.cut(length)
+        journal.append({"step": 3})
+        assert journal.sha256 == disk.sha256_of(journal.path)
 
 
 def test_a_number_that_is_not_finite_stays_readable_json_and_keeps_its_name(tmp_path: Path) -> None:
