@@ -26,7 +26,9 @@ LEVELS = tuple(COLOURS)
 COMMANDS = {
     "duplicate": "tunesmith data dedup {file} --out deduplicated.jsonl",
     "near-duplicate": "tunesmith data dedup {file} --near 0.8 --out deduplicated.jsonl",
-    "near-leak": "tunesmith data split {file} --by FIELD --out parts",
+    "leak": "tunesmith data dedup {file} --against {held_out} --out apart.jsonl",
+    "near-leak": "tunesmith data dedup {file} --near 0.8 --against {held_out} --out apart.jsonl",
+    "contamination": "tunesmith data dedup {file} --against {held_out} --out apart.jsonl",
     "imbalance": "tunesmith data balance {file} --out balanced.jsonl",
 }
 """What answers a finding beside the fixes of `clean`."""
@@ -152,7 +154,7 @@ def _findings(checked: "Check") -> Iterator[object]:
             text.append(f"{line}\n")
         if checked.totals[name] > PLACES:
             text.append(f"… and {checked.totals[name] - PLACES:,} more\n", style="dim")
-        sentence, command = remedy(name, checked.files[0])
+        sentence, command = remedy(name, checked.files[0], found)
         text.append(f"→ {sentence}\n", style="green")
         if command is not None:
             text.append(f"  {command}\n", style="bold green")
@@ -170,8 +172,11 @@ def told(found: "Iterable[Finding]") -> list[str]:
     return [f"{', '.join(where)}: {message}" for message, where in named]
 
 
-def remedy(name: str, file: str) -> tuple[str, str | None]:
-    """What to do about a kind of finding: a sentence, and a command where there is one."""
+def remedy(name: str, file: str, found: "Iterable[Finding]" = ()) -> tuple[str, str | None]:
+    """What to do about a kind of finding: a sentence, and a command where there is one.
+
+    The command names the held-out file that something `found` gives away.
+    """
     from tunesmith.data.selection import FIXES
     from tunesmith.tokens.findings import KINDS
 
@@ -179,7 +184,8 @@ def remedy(name: str, file: str) -> tuple[str, str | None]:
     if name in FIXES:
         return kind.remedy, f"tunesmith data clean {file} --fix {name} --out cleaned.jsonl"
     if name in COMMANDS:
-        return kind.remedy, COMMANDS[name].format(file=file)
+        files = (f.other.file for f in found if f.other is not None and Path(f.other.file).is_file())
+        return kind.remedy, COMMANDS[name].format(file=file, held_out=next(files, "HELD_OUT"))
     if kind.setting == "data.minimum":
         return kind.remedy, f"tunesmith train {file} data.minimum=1"
     if kind.setting is not None:

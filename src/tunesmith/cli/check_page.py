@@ -74,7 +74,7 @@ def _findings(checked: "Check") -> Iterator[str]:
         level, total = found[0].level, checked.totals[name]
         yield f'<details{" open" if level == "stop" else ""}><summary><span class="level {level}">{level}</span> '
         yield f"<b>{html.escape(name)}</b> {total:,}</summary>"
-        sentence, command = remedy(name, checked.files[0])
+        sentence, command = remedy(name, checked.files[0], found)
         typed = f"<br><code>{html.escape(command)}</code>" if command else ""
         yield f"<p>{html.escape(sentence)}{typed}</p><ul>"
         yield from (f"<li>{html.escape(line)}</li>" for line in told(found[:PLACES]))

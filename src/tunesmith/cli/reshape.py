@@ -79,12 +79,16 @@ def dedup(
     file: File,
     out: Out,
     near: Annotated[float | None, typer.Option(min=0.5, max=1, help="Leave out what is so alike, too (0.8).")] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE|NAME", help="Leave out what gives away these held-out data or this benchmark, too."),
+    ] = None,
     drop: Drop = False,
 ) -> None:
-    """Leave out what stands twice."""
+    """Leave out what stands twice, and what must not be trained because a model is measured by it."""
     from tunesmith.run.reshape import Order, dedup_file
 
-    _say(dedup_file(Order("dedup", out, drop), file, near=near))
+    _say(dedup_file(Order("dedup", out, drop), file, near=near, against=tuple(against or ())))
 
 
 def sample(

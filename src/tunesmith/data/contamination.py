@@ -1,4 +1,4 @@
-"""Benchmark items that stand in the training data.
+"""Held-out prompts and benchmark items that stand in the training data.
 
 The decision: the measure of the GPT-3 report (Brown et al. 2020, appendix C): an item is found when one of its runs of
 13 words stands in an example; an item of fewer words is found when all of it stands there, from 6 words on, because
@@ -6,11 +6,12 @@ shorter ones are found everywhere by chance. Punctuation and case are ignored.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from tunesmith.data.checks import Finding, find
 from tunesmith.data.duplicates import prompt_text, whole_text
 from tunesmith.data.example import AnyExample, Origin
+from tunesmith.data.split import prompt_key
 
 RUN = 13
 SHORTEST = 6
@@ -41,6 +42,24 @@ class Benchmark:
         if item is None:
             return None
         return find("contamination", f"it holds an item of {self._name}: {item}.", example.origin, other=item)
+
+
+class HeldOut:
+    """A set that must not be trained, ready to be looked for in examples."""
+
+    def __init__(self, name: str, examples: Sequence[AnyExample]) -> None:
+        self.examples = examples
+        self._prompts = {prompt_key(example): example.origin for example in examples}
+        self._benchmark = Benchmark(examples, name)
+
+    def look(self, example: AnyExample) -> Iterator[Finding]:
+        """The finding for an example whose prompt is held out, or that holds a question of the set."""
+        held_out = self._prompts.get(prompt_key(example))
+        if held_out is not None:
+            message = f"its prompt stands in held-out data: {held_out}."
+            yield find("leak", message, example.origin, other=held_out)
+        elif (finding := self._benchmark.look(example)) is not None:
+            yield finding
 
 
 def _first(words: list[str], runs: dict[tuple[str, ...], Origin], lengths: list[int]) -> Origin | None:

@@ -5,19 +5,18 @@ counted or kept as numbers (`survey`, `repeats`), so a set of any size can be in
 results can be kept, so that one that was interrupted does not look at the same examples again.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
 from tunesmith.data.benchmarks import benchmark
-from tunesmith.data.checks import Finding, Findings, find
-from tunesmith.data.contamination import Benchmark
+from tunesmith.data.checks import Finding, Findings
+from tunesmith.data.contamination import HeldOut
 from tunesmith.data.example import AnyExample, Origin
 from tunesmith.data.portions import Kept, pack, portions, unpack
 from tunesmith.data.reading import Balance, Source, read_examples, stream_examples
 from tunesmith.data.repeats import Repeats
-from tunesmith.data.split import prompt_key
 from tunesmith.data.survey import Survey, count, judgement
 from tunesmith.errors import DataError
 
@@ -70,7 +69,7 @@ def inspect(
         DataError, UsageError: as `read_examples`.
     """
     balance, findings, counts = Balance(), Findings(), Survey()
-    others = [_Other(name, read_other(other, options or {})) for name, other in (against or {}).items()]
+    others = [HeldOut(name, read_other(other, options or {})) for name, other in (against or {}).items()]
     held_out = [example for other in others for example in other.examples]
     with Repeats(near=near is not None, held_out=held_out) as repeats, Kept(kept) as results:
         for items in portions(stream_examples(source, balance, **(options or {}))):
@@ -99,7 +98,7 @@ def inspect(
 
 
 def _told(
-    items: Sequence[Item], repeats: Repeats, others: Sequence["_Other"], personal: bool, beside: Beside | None
+    items: Sequence[Item], repeats: Repeats, others: Sequence[HeldOut], personal: bool, beside: Beside | None
 ) -> bytes:
     """What a portion tells."""
     counts, numbers, findings = Survey(), repeats.numbers(), list[Finding]()
@@ -141,20 +140,3 @@ def read_other(source: Source, options: Mapping[str, Any]) -> tuple[AnyExample, 
         return read_examples(source, **options).examples
     except DataError:
         return read_examples(source).examples
-
-
-class _Other:
-    """A set that must not be trained."""
-
-    def __init__(self, name: str, examples: tuple[AnyExample, ...]) -> None:
-        self.examples = examples
-        self._prompts = {prompt_key(example): example.origin for example in examples}
-        self._benchmark = Benchmark(examples, name)
-
-    def look(self, example: AnyExample) -> Iterable[Finding]:
-        held_out = self._prompts.get(prompt_key(example))
-        if held_out is not None:
-            message = f"its prompt stands in held-out data: {held_out}."
-            yield find("leak", message, example.origin, other=held_out)
-        elif (finding := self._benchmark.look(example)) is not None:
-            yield finding

@@ -120,7 +120,9 @@ SETS: dict[str, Kind] = {
     "near-duplicate": _warn("The example is nearly an earlier one.", "Compare them."),
     "conflicting-answers": _warn("One prompt has two different answers.", "Decide which is right."),
     "leak": _warn("A held-out prompt is also trained, so its score means little.", "Remove it from one of the two."),
-    "near-leak": _warn("A held-out prompt is nearly one that is trained.", "Split by groups."),
+    "near-leak": _warn(
+        "A held-out prompt is nearly one that is trained.", "Remove it from training, or split by groups."
+    ),
     "contamination": _warn("An example holds an item of a benchmark.", "Remove it, or do not report the benchmark."),
     "too-few": _stop("There are fewer examples than a run starts with.", "Add some, or lower the minimum.", MINIMUM),
     "imbalance": _warn("One answer is far more frequent than others.", "Balance it."),

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.checks import Finding, find
-from tunesmith.data.duplicates import content_key, exact_twins, near_twins, whole_text
+from tunesmith.data.contamination import HeldOut
+from tunesmith.data.duplicates import content_key, exact_twins, near_leaks, near_twins, whole_text
 from tunesmith.data.example import AnyExample, Example, Message
 from tunesmith.data.near import signatures
 from tunesmith.data.survey import REFUSAL
@@ -49,6 +50,21 @@ def dedup(examples: Examples, *, near: float | None = None) -> Selection:
         find("duplicate" if t.kind == "same" else "near-duplicate", f"left out: repeats {t.other}.", t.origin)
         for t in gone.values()
     ]
+    return Selection(tuple(e for e in examples if e.origin not in gone), tuple(findings))
+
+
+def apart(examples: Examples, held_out: Mapping[str, Examples], *, near: float | None = None) -> Selection:
+    """The examples without those whose prompt stands in one of the held-out sets, or that hold a question of one; with
+    `near`, nor those whose prompt is so alike to one held out.
+    """
+    sets = [HeldOut(name, others) for name, others in held_out.items()]
+    gone = {example.origin: f for example in examples for held in sets for f in held.look(example)}
+    if near is not None:
+        every = [example for others in held_out.values() for example in others]
+        for twin in near_leaks(every, examples, near):
+            message = f"its prompt is nearly one that is held out: {twin.other} ({twin.similarity:.2f})."
+            gone.setdefault(twin.origin, find("near-leak", message, twin.origin, other=twin.other))
+    findings = [replace(f, message=f"left out: {f.message}") for f in gone.values()]
     return Selection(tuple(e for e in examples if e.origin not in gone), tuple(findings))
 
 

@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 from tunesmith.data.checks import Finding
 from tunesmith.data.example import AnyExample
+from tunesmith.data.inspection import read_other
 from tunesmith.data.mixture import mix, tempered
 from tunesmith.data.reading import Reading, field_values, read_examples
-from tunesmith.data.selection import Selection, answer_of, balance, clean, dedup, diverse, sample
+from tunesmith.data.selection import Selection, answer_of, apart, balance, clean, dedup, diverse, sample
 from tunesmith.data.split import SIDES, assign, prompt_key
 from tunesmith.data.writing import write_examples
 from tunesmith.errors import UsageError
@@ -80,13 +81,21 @@ def split_file(
     return _written(order, [reading], {path: part for path, part in parts.items() if part}, options)
 
 
-def dedup_file(order: Order, file: str, *, near: float | None = None) -> Reshaped:
-    """The examples of a file without those that repeat an earlier one, or with `near` are so alike to one.
+def dedup_file(order: Order, file: str, *, near: float | None = None, against: Sequence[str] = ()) -> Reshaped:
+    """The examples of a file without those that repeat an earlier one, or with `near` are so alike to one; nor those
+    that give away what must not be trained: held-out files, or benchmarks by name.
 
     Raises:
         DataError, UsageError: as `convert_file`.
     """
-    return _selected(order, file, lambda examples: dedup(examples, near=near), {"near": near})
+    held_out = {name: read_other(name, {}) for name in against}
+
+    def choose(examples: Examples) -> Selection:
+        once = dedup(examples, near=near)
+        rest = apart(once.examples, held_out, near=near)
+        return Selection(rest.examples, (*once.findings, *rest.findings))
+
+    return _selected(order, file, choose, {"near": near, "against": list(against)})
 
 
 def clean_file(order: Order, file: str, fixes: Sequence[str]) -> Reshaped:

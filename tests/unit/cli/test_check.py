@@ -10,6 +10,7 @@ from tiny_model import chat_file, tiny_model
 
 from tunesmith.cli.check import remedy
 from tunesmith.cli.main import run
+from tunesmith.data.inspection import inspect
 from tunesmith.tokens.findings import KINDS
 
 
@@ -100,7 +101,16 @@ def test_without_a_file_the_usage_is_wrong(model: str) -> None:
 def test_every_command_that_a_remedy_names_exists(tmp_path: Path) -> None:
     commands = {command for name in KINDS if (command := remedy(name, "a.jsonl")[1])}
     verbs = {tuple(command.split()[1:3]) for command in commands}
-    assert verbs == {("train", "a.jsonl"), *(("data", verb) for verb in ("dedup", "split", "balance", "clean"))}
+    assert verbs == {("train", "a.jsonl"), *(("data", verb) for verb in ("dedup", "balance", "clean"))}
+
+
+def test_the_remedy_of_a_leak_names_the_held_out_file_and_does_what_it_says(good: str, tmp_path: Path) -> None:
+    found = inspect(good, against={"test": good}).findings
+    (leak, *_) = (finding for finding in found if finding.name == "leak")
+    command = remedy("leak", good, [leak])[1]
+    assert command == f"tunesmith data dedup {good} --against {good} --out apart.jsonl"
+    assert run([*command.split()[1:-1], str(tmp_path / "apart.jsonl")]) == 0
+    assert (tmp_path / "apart.jsonl").read_text() == ""
 
 
 def test_the_doors_to_other_files_write_them_and_say_where(

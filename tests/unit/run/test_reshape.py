@@ -84,6 +84,22 @@ def test_what_stands_twice_is_left_out_and_reported(tmp_path: Path) -> None:
     assert done.written == {tmp_path / "out.jsonl": 40}
 
 
+def test_what_held_out_data_give_away_is_left_out_and_named(tmp_path: Path) -> None:
+    long = "how many hours may a parcel from the north wait at the station before it is sent back"
+    held_out = _file(tmp_path / "test.jsonl", [ROWS[3], {"prompt": long, "completion": "A"}])
+    inside = {"prompt": f"Please tell me: {long}? And why is it so, and for whom, and since when?", "completion": "B"}
+    nearly = {"prompt": f"{long} again", "completion": "B"}
+    train = _file(tmp_path / "train.jsonl", [*ROWS[:10], inside, nearly])
+    done = dedup_file(Order("dedup", tmp_path / "apart.jsonl"), train, against=[held_out])
+    assert [(f.name, f.line) for f in done.findings] == [("leak", 4), ("contamination", 11), ("contamination", 12)]
+    assert done.written == {tmp_path / "apart.jsonl": 9}
+    short = _file(tmp_path / "short.jsonl", [{"prompt": "my parcel from far away is not here", "completion": "A"}])
+    alike = _file(tmp_path / "alike.jsonl", [{"prompt": "my parcel from far away is not", "completion": "A"}])
+    options = {"near": 0.8, "against": [short]}
+    near = dedup_file(Order("dedup", tmp_path / "near.jsonl", drop=True), alike, **options)
+    assert [(f.name, f.line) for f in near.findings] == [("near-leak", 1)]
+
+
 def test_the_same_seed_draws_the_same_sample_from_a_file_in_another_order(file: str, tmp_path: Path) -> None:
     turned = _file(tmp_path / "b.jsonl", ROWS[::-1])
     for number, source in enumerate((file, turned)):
