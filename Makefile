@@ -44,17 +44,24 @@ audit: $(READY)  ## Compare the pinned versions with published advisories (offli
 	$(BIN)/python tests/audit.py $(ADVISORIES)
 
 PEERS := .peers
+NEW_PEER = test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D); $(@D)/bin/python -m pip install --quiet
 
-$(PEERS)/ready:
-	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt torch transformers peft
-	$(PEERS)/bin/python -m pip install --quiet 'trl>=1.16'
-	touch $(PEERS)/ready
+$(PEERS)/trl/ready:
+	$(NEW_PEER) -c constraints.txt torch transformers peft 'trl>=1.16'
+	touch $@
 
-bench: $(READY) $(PEERS)/ready  ## Measure a step beside TRL's, on the data in TUNESMITH_DATA (long)
+# Its own pins name an older torch; both sides shall have the same.
+$(PEERS)/litgpt/ready:
+	$(NEW_PEER) -c constraints.txt torch safetensors tokenizers huggingface_hub psutil pyyaml tqdm
+	$(@D)/bin/python -m pip install --quiet --no-deps litgpt lightning lightning-utilities pytorch-lightning torchmetrics \
+	jsonargparse packaging docstring-parser typeshed_client importlib_resources
+	touch $@
+
+bench: $(READY) $(PEERS)/trl/ready $(PEERS)/litgpt/ready  ## Measure a step beside its peers', on the data in TUNESMITH_DATA (long)
 	@for work in "alpaca full" "alpaca lora" "banking77 full --batch 16" "banking77 lora --batch 64"; do \
-	for peer in defaults best; do \
-	env -u OMP_NUM_THREADS $(BIN)/python benchmarks/step.py $$work --peer $$peer --peer-python $(PEERS)/bin/python; \
+	for peer in defaults best litgpt; do \
+	python=$(PEERS)/$$(case $$peer in litgpt) echo litgpt;; *) echo trl;; esac)/bin/python; \
+	env -u OMP_NUM_THREADS $(BIN)/python benchmarks/step.py $$work --peer $$peer --peer-python $$python; \
 	done; done
 
 gates: $(READY)  ## Check format, lint, types, floors and dead code

@@ -36,7 +36,7 @@ def main(job: Path, asked: dict[str, Any]) -> None:
     for number, turns in enumerate(conversations(asked["work"], Path(asked["data"]))[:wanted], 1):
         messages = tuple(Message(role, content) for role, content in turns)
         made.append(encoder.encode(Example(messages, Origin(asked["work"], number))))
-    if asked["peer"] == "best":
+    if asked["peer"] != "defaults":
         made.sort(key=len)
     rows = [{"ids": e.ids.tolist(), "weights": e.weights.tolist()} for e in made]
     job.write_text(json.dumps({**asked, "folder": str(source.folder), "rows": rows}))

@@ -1,11 +1,13 @@
-"""Tunesmith and TRL side by side: one step here, the same step there, alternating, on the same examples.
+"""Tunesmith and a peer side by side: one step here, the same step there, alternating, on the same examples.
 
     python benchmarks/step.py alpaca full --peer-python TRL_ENVIRONMENT/bin/python
     python benchmarks/step.py banking77 lora --batch 64 --peer best --peer-python TRL_ENVIRONMENT/bin/python
+    python benchmarks/step.py alpaca lora --peer litgpt --peer-python LITGPT_ENVIRONMENT/bin/python
 
 Both sides are processes of their own that wait while the other computes. They get the same token ids and the same
 targets, float32, the same batches, AdamW, clipping and rate. `--peer defaults` is TRL as it comes, with bf16 off;
-`--peer best` is the best that it does on a CPU: no gradient checkpointing, and batches of like length (for both sides).
+`--peer best` is the best that it does on a CPU: no gradient checkpointing, and batches of like length (for both sides);
+`--peer litgpt` is LitGPT on batches of like length.
 A row counts only where the losses of every step agree; each step's tokens are those of the data, before sharing and
 padding. Utilisation is 6 (LoRA: 4) operations per matrix parameter and computed token, the output matrix only for
 supervised rows, against a 1024² product in the same process. Appends one row to benchmarks/RESULTS.md.
@@ -81,7 +83,7 @@ def main() -> None:
         ours = Side.start(sys.executable, "tunesmith_side.py", job)
         ours.first = time.perf_counter() - started
         started = time.perf_counter()
-        theirs = Side.start(asked.peer_python, "trl_side.py", job)
+        theirs = Side.start(asked.peer_python, "litgpt_side.py" if asked.peer == "litgpt" else "trl_side.py", job)
         theirs.first = time.perf_counter() - started
         for number in range(asked.steps):
             for side in (ours, theirs):
@@ -99,8 +101,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("method", choices=["full", "lora"])
     parser.add_argument("--batch", type=int, default=8, help="examples a step")
     parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--peer", choices=["defaults", "best"], default="defaults")
-    parser.add_argument("--peer-python", default=sys.executable, help="the Python of an environment with TRL")
+    parser.add_argument("--peer", choices=["defaults", "best", "litgpt"], default="defaults")
+    parser.add_argument("--peer-python", default=sys.executable, help="the Python of the peer's environment")
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--data", default=os.environ.get("TUNESMITH_DATA"), help="the folder of the real data")
     found = parser.parse_args()

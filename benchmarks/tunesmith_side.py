@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from tunesmith.data.example import Origin
+from tunesmith.models.allocator import keep_freed_memory
 from tunesmith.models.load import load_model
 from tunesmith.models.methods import apply
 from tunesmith.models.probe import probe
@@ -39,6 +40,7 @@ def main(job: dict[str, Any]) -> None:
     rows = [
         EncodedExample(np.array(r["ids"], np.int32), np.array(r["weights"], np.float32), origin) for r in job["rows"]
     ]
+    keep_freed_memory()
     model: Any = load_model(Path(job["folder"]), dtype=torch.float32)
     network = probe(model, longest=max(map(len, rows))).network
     lora = job["method"] == "lora"
