@@ -19,8 +19,9 @@ from tunesmith.data.example import Message
 from tunesmith.data.records import read_file
 from tunesmith.errors import DataError
 from tunesmith.evaluation.item import Item
+from tunesmith.evaluation.places import Place, questions_at, shots_at
 from tunesmith.evaluation.question import answer_ids
-from tunesmith.evaluation.task import Task, files_of, options_of, render
+from tunesmith.evaluation.task import Task, options_of, render
 from tunesmith.generation.decode import generate
 from tunesmith.generation.scoring import Choice, log_probabilities
 from tunesmith.generation.settings import GenerationSettings
@@ -45,27 +46,27 @@ def asked(task: Task, place: Path, *, subset: str | None, shots: int | None, lim
     Raises:
         DataError: a file is missing, or a row does not fit the task.
     """
-    files = [(path, name) for path, name in files_of(task.data, place) if subset in (None, name)]
+    files = questions_at(task, place, subset)
     if not files:
         raise DataError(f"{task.name}: there is no subset {subset!r} in {task.data}.")
-    parts = [_of_file(task, place, path, name, shots) for path, name in files]
+    parts = [_of_file(task, place, file, shots) for file in files]
     turns = (one for turn in zip_longest(*parts) for one in turn if one is not None)
     return list(islice(turns, limit))
 
 
-def _of_file(task: Task, place: Path, path: Path, subset: str, shots: int | None) -> Iterator[Asked]:
+def _of_file(task: Task, place: Path, file: Place, shots: int | None) -> Iterator[Asked]:
     count = (task.shots.count if shots is None else shots) if task.shots is not None else 0
-    before = _before(task, place, subset, count)
+    before = _before(task, place, file.subset, count)
     own = count if task.shots is not None and task.shots.data == task.data else 0
-    for number, row in enumerate(_rows(task, path), start=1):
+    for number, row in enumerate(_rows(task, file), start=1):
         if number <= own:  # it stands solved before the others
             continue
-        where, fields = f"{path}:{number}", {**row, "subset": subset}
+        where, fields = f"{file.path}:{number}", {**row, "subset": file.subset}
         options = options_of(task, fields, where)
         reference = render(task.answer, fields, where)
         if options and reference not in options:
             raise DataError(f"{where}: the right answer {reference!r} is none of the options {list(options)}.")
-        yield Asked(subset, before + render(task.prompt, fields, where), options, reference)
+        yield Asked(file.subset, before + render(task.prompt, fields, where), options, reference)
 
 
 def _before(task: Task, place: Path, subset: str, count: int) -> str:
@@ -75,8 +76,7 @@ def _before(task: Task, place: Path, subset: str, count: int) -> str:
         return text
     rows: Sequence[Mapping[str, Any]] = task.shots.rows
     if task.shots.data is not None and count:
-        ((path, _),) = files_of(task.shots.data.replace("{subset}", subset), place)
-        rows = list(islice(_rows(task, path), count))
+        rows = list(islice(_rows(task, shots_at(task, task.shots.data, place, subset)), count))
     if len(rows) < count:
         raise DataError(f"{task.name}: {count} solved rows are asked for, and there are {len(rows)}.")
     for number, row in enumerate(rows[:count], start=1):
@@ -85,12 +85,19 @@ def _before(task: Task, place: Path, subset: str, count: int) -> str:
     return text
 
 
-def _rows(task: Task, path: Path) -> Iterator[Mapping[str, Any]]:
-    if task.columns is not None:
+def _rows(task: Task, file: Place) -> Iterator[Mapping[str, Any]]:
+    """The rows of a file, with the fields that the task gives them."""
+    for number, row in enumerate(_raw(task, file.path), start=1):
+        where = f"{file.path}:{number}"
+        yield {**row, **{name: render(text, row, where) for name, text in file.fields.items()}}
+
+
+def _raw(task: Task, path: Path) -> Iterator[Mapping[str, Any]]:
+    if task.columns is not None and path.suffix == ".csv":
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.reader(file):
                 yield dict(zip(task.columns, row, strict=False))
-    elif task.at is not None:
+    elif task.at is not None and path.suffix == ".json":
         yield from json.loads(path.read_text(encoding="utf-8"))[task.at]
     else:
         for record in read_file(path):

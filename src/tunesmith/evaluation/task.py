@@ -7,8 +7,6 @@ fail on a field that a row does not have.
 """
 
 import json
-import os
-import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -22,9 +20,7 @@ from tunesmith.errors import DataError, TemplateError, UsageError
 from tunesmith.settings import Settings
 from tunesmith.tokens.confined import filled, listed
 
-DATA = "TUNESMITH_DATA"
 LARGEST = 1_000_000
-_SUBSET = "{subset}"
 
 
 class Shots(Settings):
@@ -40,6 +36,19 @@ class Shots(Settings):
     """What stands between them."""
 
 
+class Hub(Settings):
+    """Where the rows stand on the hub, for whoever does not have the files: `OWNER/NAME:SUBSET:SPLIT`."""
+
+    data: str
+    """The rows; `{subset}` stands for any name."""
+    shots: str | None = None
+    """The solved rows."""
+    fields: Mapping[str, str] = {}
+    """Templates of the fields that the hub's rows lack."""
+    without: tuple[str, ...] = ()
+    """Subsets of the data set that are none of the benchmark."""
+
+
 class Task(Settings):
     """One benchmark. Templates see the fields of a row, and `subset`."""
 
@@ -50,7 +59,10 @@ class Task(Settings):
     says: str
     """What the score means, and its source."""
     data: str
-    """The file of the rows, below TUNESMITH_DATA or beside the task; `{subset}` stands for any name."""
+    """The file of the rows, below TUNESMITH_DATA or beside the task, where `{subset}` stands for any name; or an
+    address (`https://…`, `hub:OWNER/NAME:SPLIT`)."""
+    hub: Hub | None = None
+    """The same rows on the hub."""
     at: str | None = None
     """The field of a JSON file that holds its rows."""
     columns: tuple[str, ...] | None = None
@@ -143,29 +155,3 @@ def load_task(name: str) -> tuple[Task, Path, str | None]:
         first = error.errors()[0] if isinstance(error, ValidationError) else None
         what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error)
         raise UsageError(f"{path}: this is not a task: {what}.") from error
-
-
-def files_of(pattern: str, beside: Path) -> list[tuple[Path, str]]:
-    """The files that a task's path means, each with its subset ("" without one), by name.
-
-    A path is looked for below TUNESMITH_DATA, then beside the task, then from the working folder.
-
-    Raises:
-        DataError: there is none; says where was looked.
-    """
-    looked = [Path(os.environ[DATA])] if os.environ.get(DATA) else []
-    looked += [beside.parent, Path()]
-    for folder in looked:
-        found = sorted(folder.glob(pattern.replace(_SUBSET, "*")))
-        if found:
-            return [(path, _subset_of(path, folder / pattern)) for path in found]
-    places = ", ".join(str(folder.absolute()) for folder in looked)
-    raise DataError(f"{pattern}: no such file in {places}. Set {DATA} to the folder of your benchmark files.")
-
-
-def _subset_of(path: Path, pattern: Path) -> str:
-    if _SUBSET not in str(pattern):
-        return ""
-    matcher = re.escape(str(pattern)).replace(re.escape(_SUBSET), "(.+)")
-    match = re.fullmatch(matcher, str(path))
-    return match.group(1) if match else ""
