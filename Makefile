@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench test fast torture fuzz audit gates format reference clean
+.PHONY: help setup demo bench test fast torture fuzz clients audit gates format reference clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -34,11 +34,16 @@ test: $(READY)  ## Run every test, the journeys with a real model included
 fast: $(READY)  ## Run the tests that need no real model
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not journey"
 
-torture: $(READY)  ## Kill runs at random moments, 200 times, and at every point of a save; compare what comes out
+torture: $(READY)  ## Kill runs and the service at random moments, 200 times each; compare what comes out
 	$(BIN)/python tests/torture.py
+	$(BIN)/python tests/kill_service.py
 
-fuzz: $(READY)  ## Feed every reader what strangers may send, for a minute each
+fuzz: $(READY)  ## Feed every reader what strangers may send, for a minute each, and the API 10,000 requests
 	$(BIN)/python tests/fuzz.py
+	$(BIN)/python tests/api_fuzz.py
+
+clients: $(READY)  ## Let clients that others wrote go the whole way, each in an environment of its own (needs node, chromium)
+	$(BIN)/python tests/clients/run.py
 
 audit: $(READY)  ## Compare the pinned versions with published advisories (offline: ADVISORIES=all.zip)
 	$(BIN)/python tests/audit.py $(ADVISORIES)
