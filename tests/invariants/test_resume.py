@@ -244,8 +244,9 @@ def test_too_little_memory_proposes_the_setting_that_needs_less(
 
 
 def test_the_best_checkpoint_stays_beside_the_last(model: Path, data: tuple[Path, Path], tmp_path: Path) -> None:
+    once = ("checkpoints.every=2", "checkpoints.keep=1")
     first_is_best = "training.validation={every: 2, min_improvement: 100.0}"
-    train(load_recipe(None, arguments(model, data, tmp_path / "run", "checkpoints.every=2", first_is_best)), say=quiet)
+    train(load_recipe(None, arguments(model, data, tmp_path / "run", *once, first_is_best)), say=quiet)
     assert {folder.name for folder in (tmp_path / "run" / "checkpoints").iterdir()} == {"step-2", f"step-{STEPS}"}
 
 

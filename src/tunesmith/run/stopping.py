@@ -7,13 +7,15 @@ the very request that wants it.
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAME_REQUEST = 1.0
 """Seconds in which a second signal is the first one again: terminals and launchers both pass it on."""
+_ONCE = "Asked to stop: finishing this step, then saving. Once more stops at once and loses it."
+_AGAIN = "Stopped at once; the run goes on from its last checkpoint when it is resumed."
 
 
 @contextmanager
@@ -25,11 +27,12 @@ def stop_requests(say: Callable[[str], object]) -> Iterator[Callable[[], bool]]:
         now = time.monotonic()
         if asked and now - asked[0] < SAME_REQUEST:
             return
-        if asked:
-            say("Stopped at once; the run goes on from its last checkpoint when it is resumed.")
-            raise KeyboardInterrupt
+        again = bool(asked)
         asked.append(now)
-        say("Asked to stop: finishing this step, then saving. Once more stops at once and loses it.")
+        with suppress(RuntimeError):  # it may come while another line is being written, which Python refuses to enter
+            say(_AGAIN if again else _ONCE)
+        if again:
+            raise KeyboardInterrupt
 
     before: dict[signal.Signals, Any] = {}
     try:

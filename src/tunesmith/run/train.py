@@ -182,6 +182,7 @@ def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> R
                 save_best=lambda: _save_weights(ready, prepared, folder / places.BEST),
                 seen=progress.step,
                 stop=stop,
+                warn=lambda text: progress.say(f"warning: {text}"),
             )
             higher = higher_is_better(settings.validation.metric)
             plan = Plan(settings.steps, recipe.seed, settings, recipe.checkpoints, higher)
@@ -281,7 +282,7 @@ def _save_weights(ready: Ready, prepared: Prepared, target: Path) -> None:
 
 def _write_pages(prepared: Prepared, found: Mapping[str, Any], journal: Journal, folder: Path) -> None:
     """The report as a page, and as a card beside each set of weights."""
-    durable.write_text(folder / places.PAGE, page(found, journal))
+    durable.write_text(folder / places.PAGE, page(found, journal, (folder / places.RECIPE).read_text(encoding="utf-8")))
     text = card(found, base=prepared.source.hub_id, adapter=isinstance(prepared.recipe.method, Lora))
     for weights in (folder / name for name in places.WEIGHTS):
         if weights.is_dir():

@@ -7,6 +7,7 @@ run needs is in `State` and in the tensors beside it; everything else is a pure 
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -66,13 +67,14 @@ class Hooks:
 
     `validate(step)` returns numbers by name, among them the metric that chooses the best. `save_best()` keeps the
     weights as they are now. `seen(entry)` is told each journal line. `stop()` says that somebody asked to end after
-    this step.
+    this step. `warn` is told of damage that the run goes on in spite of.
     """
 
     validate: Callable[[int], Mapping[str, float]] | None
     save_best: Callable[[], None]
     seen: Callable[[Mapping[str, JsonValue]], None] = lambda entry: None
     stop: Callable[[], bool] = lambda: False
+    warn: Callable[[str], object] = warnings.warn
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ def fit(
     root = folder / "checkpoints"
     kept = ExampleLosses(folder / LOSSES, count=count, batch_size=batch_size)
     with Journal(folder / "metrics.jsonl") as journal, kept as losses, Saver(root, plan.checkpoints.keep) as saver:
-        state = _resume(root, trainable, optimizer, journal)
+        state = _resume(root, trainable, optimizer, journal, hooks.warn)
         journal.cut(state.journal_length)
         losses.cut(state.step)
         ended = "patience" if _out_of_patience(state, settings) else "done"
@@ -218,7 +220,11 @@ def _entry(
 
 
 def _resume(
-    root: Path, trainable: Sequence[tuple[str, nn.Parameter]], optimizer: torch.optim.Optimizer, journal: Journal
+    root: Path,
+    trainable: Sequence[tuple[str, nn.Parameter]],
+    optimizer: torch.optim.Optimizer,
+    journal: Journal,
+    warn: Callable[[str], object],
 ) -> State:
     """The state of the newest whole checkpoint, its tensors put back in place; a fresh one where there is none."""
 
@@ -227,7 +233,7 @@ def _resume(
         if state.journal_sha256 is not None:
             journal.require(state.journal_length, state.journal_sha256)
 
-    found = checkpoint.newest(root, fits=fits)
+    found = checkpoint.newest(root, warn, fits=fits)
     if found is None:
         return State()
     weights = found.tensors("weights")

@@ -131,5 +131,6 @@ class CheckpointSettings(Settings):
 
     every: Annotated[int, Field(ge=1)] | Literal["epoch"] | None = None
     """Every so many steps. Default: at each validation, and often enough to lose at most some minutes."""
-    keep: int = Field(default=1, ge=1)
-    """How many of the newest checkpoints stay; the best is kept besides."""
+    keep: int = Field(default=2, ge=1)
+    """How many of the newest checkpoints stay, the one before the last in case that is damaged; the best is kept
+    besides."""

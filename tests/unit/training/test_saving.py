@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Event, Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from tunesmith import disk
 from tunesmith.errors import CheckpointError
-from tunesmith.training import checkpoint
+from tunesmith.training import checkpoint, saving
 from tunesmith.training.saving import SHARE, Saver
 
 
@@ -90,11 +91,17 @@ def test_a_run_that_is_torn_down_stops_its_save_and_leaves_the_one_before(
     assert [folder.name for folder in tmp_path.iterdir()] == ["step-1"]
 
 
-def test_where_nothing_says_how_often_a_save_costs_a_small_share_of_the_time(tmp_path: Path) -> None:
+def test_where_nothing_says_how_often_a_save_costs_a_small_share_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(saving, "time", SimpleNamespace(monotonic=lambda: now[0]))
     saver = Saver(tmp_path, keep=1)
     assert saver.affords
+    monkeypatch.setattr(checkpoint, "save", lambda *_, **__: now.__setitem__(0, 2.0))
     saver.begin(1, tensors(1.0), {})
     saver.finish()
+    now[0] = 2.0 * SHARE - 1
     assert not saver.affords
-    saver._took = saver.age / SHARE
+    now[0] = 2.0 * SHARE
     assert saver.affords
