@@ -1,6 +1,7 @@
 """A run that was interrupted and resumed is, bit for bit, the run that never was."""
 
 import json
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_model import chat_file, tiny_model
 
 from tunesmith.disk import sha256_of
@@ -282,11 +284,19 @@ def test_whatever_changed_is_refused_by_name_and_what_was_accepted_is_not_asked_
     assert resume(run, say=quiet).report["steps"] == STEPS
 
 
-def test_another_template_or_other_weights_are_refused(interrupted: tuple[Path, list[str]]) -> None:
+def test_another_template_and_other_weights_are_refused_and_accepted_by_the_names_that_are_told(
+    interrupted: tuple[Path, list[str]],
+) -> None:
     run, _ = interrupted
-    altered(run.parent / "model" / "chat_template.jinja", "<|im_start|>", "<|im_start|> ")
-    with pytest.raises(CheckpointError, match="tokenizer and template: was"):
+    model = run.parent / "model"
+    altered(model / "chat_template.jinja", "<|im_start|>", "<|im_start|> ")
+    weights = load_file(model / "model.safetensors")
+    save_file({name: weight + 0.01 for name, weight in weights.items()}, model / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"(?s)model: was .*tokenizer and template: was") as told:
         resume(run, say=quiet)
+    names = re.findall(r"--accept '([^']+)'", str(told.value))
+    assert names == ["model", "tokenizer and template"]
+    assert resume(run, names, say=quiet).report["steps"] == STEPS
 
 
 def test_a_run_begun_otherwise_is_not_gone_on_with_in_silence(interrupted: tuple[Path, list[str]]) -> None:
