@@ -38,7 +38,7 @@ def affecting(pinned: Mapping[str, Version], advisories: Iterator[Mapping[str, A
             version = pinned.get(canonicalize_name(str(package.get("name", ""))))
             if version is None or package.get("ecosystem") != "PyPI" or advisory.get("withdrawn"):
                 continue
-            if str(version) in affected.get("versions", ()) or any(
+            if version in map(_version, affected.get("versions", ())) or any(
                 holds(r["events"], version) for r in affected.get("ranges", ()) if r.get("type") == "ECOSYSTEM"
             ):
                 found.append(f"{package['name']} {version}: {advisory['id']} {advisory.get('summary', '')}".rstrip())
