@@ -7,6 +7,7 @@
 Both sides are processes of their own that wait while the other computes. They get the same token ids and the same
 targets, float32, the same batches, AdamW, clipping and rate. `--peer defaults` is TRL as it comes, with bf16 off;
 `--peer best` is the best that it does on a CPU: no gradient checkpointing, and batches of like length (for both sides);
+batches above `--peer-micro` come to it in parts, or they would not fit into memory;
 `--peer litgpt` is LitGPT on batches of like length.
 A row counts only where the losses of every step agree; each step's tokens are those of the data, before sharing and
 padding. Utilisation is 6 (LoRA: 4) operations per matrix parameter and computed token, the output matrix only for
@@ -102,6 +103,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=8, help="examples a step")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--peer", choices=["defaults", "best", "litgpt"], default="defaults")
+    parser.add_argument("--peer-micro", type=int, default=8, help="most examples that TRL computes at once")
     parser.add_argument("--peer-python", default=sys.executable, help="the Python of the peer's environment")
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--data", default=os.environ.get("TUNESMITH_DATA"), help="the folder of the real data")

@@ -64,15 +64,17 @@ class Turns(transformers.TrainerCallback):
 def main(job: dict[str, Any]) -> None:
     """Build the trainer as its users do, and let it train."""
     rows, batch = job["rows"], job["batch"]
+    micro = min(batch, job["peer_micro"])
     data = Dataset.from_list(
         [{"input_ids": r["ids"], "completion_mask": [int(w > 0) for w in r["weights"]]} for r in rows]
     )
     tokens = [sum(len(r["ids"]) for r in rows[n : n + batch]) for n in range(0, len(rows), batch)]
     with tempfile.TemporaryDirectory() as folder:
         config = trl.SFTConfig(
-            output_dir=folder, per_device_train_batch_size=batch, max_steps=job["steps"], learning_rate=1e-5,
+            output_dir=folder, per_device_train_batch_size=micro, max_steps=job["steps"], learning_rate=1e-5,
             lr_scheduler_type="constant", warmup_steps=0, weight_decay=0.0, max_grad_norm=1.0, logging_steps=1,
-            save_strategy="no", report_to="none", disable_tqdm=True, bf16=False, max_length=None, use_cpu=True,
+            gradient_accumulation_steps=batch // micro, save_strategy="no", report_to="none", disable_tqdm=True,
+            bf16=False, max_length=None, use_cpu=True,
             gradient_checkpointing=job["peer"] == "defaults", completion_only_loss=True, shuffle_dataset=False,
         )  # fmt: skip
         lora = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
