@@ -33,6 +33,8 @@ UPDATE = 140
 KEPT, KEPT_BY_LORA = 0.5, 0.75
 """The share of `bytes_per_token` that fused modules keep for the backward; adapters keep their own inputs besides."""
 MEASURED_SECONDS = 0.4
+FEW = 4
+"""Threads up to which products of such shapes run so many times as fast as by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def estimate(work: Work, weights: Weights, shapes: Shapes, method: Method, *, wi
     peak += round((KEPT_BY_LORA if adapters else KEPT) * shapes.bytes_per_token(width) * work.most_at_once)
     # Powers of two, so that what was measured once serves many sets.
     rows = 1 << min(max(work.most_at_once, 64), 2048).bit_length() - 1
-    fast = speed(f"product {shapes.hidden} {shapes.intermediate} {rows}", lambda: product_speed(shapes, rows))
+    fast = speed(f"products {shapes.hidden} {shapes.intermediate} {rows}", lambda: product_speed(shapes, rows))
     return Estimate(operations / fast, peak)
 
 
@@ -99,7 +101,8 @@ def product_speed(shapes: Shapes, rows: int) -> float:
     """Floating-point operations a second of a matrix product of the model's own shapes, measured for half a second.
 
     The fastest product counts, and on a CPU the time that it ran, not that in which others did: a busy machine is asked
-    what it will do for a run that has it alone.
+    what it will do for a run that has it alone. Threads that wait for each other on a busy machine are not slow for
+    that reason, so a few count as so many times one.
     """
     import torch
 
@@ -107,9 +110,23 @@ def product_speed(shapes: Shapes, rows: int) -> float:
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     left = torch.ones(min(rows, 2048), shapes.hidden, device=device, dtype=dtype)
     right = torch.ones(shapes.hidden, shapes.intermediate, device=device, dtype=dtype)
-    _wait(left @ right, device)  # the first product warms up and does not count
+    together = _measured(left, right)
+    if device == "cuda" or (threads := torch.get_num_threads()) == 1:
+        return together
+    torch.set_num_threads(1)
+    try:
+        return max(together, _measured(left, right) * min(threads, FEW))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _measured(left: "torch.Tensor", right: "torch.Tensor") -> float:
+    """Operations a second of the fastest of many products, by all threads that torch uses."""
+    import torch
+
+    _wait(left @ right)  # the first product warms up and does not count
     began = time.perf_counter()
-    _wait(left @ right, device)
+    _wait(left @ right)
     # A clock of processor time may be coarse, so small products are timed many at once.
     times = max(1, round(0.02 / max(time.perf_counter() - began, 1e-6)))
     ran: list[float] = []
@@ -117,12 +134,12 @@ def product_speed(shapes: Shapes, rows: int) -> float:
     while len(ran) < 3 or time.perf_counter() < until:
         wall, busy = time.perf_counter(), time.process_time()
         for _ in range(times):
-            _wait(left @ right, device)
+            _wait(left @ right)
         wall, busy = time.perf_counter() - wall, time.process_time() - busy
-        ran.append(min(wall, busy / torch.get_num_threads()) if device == "cpu" and busy > 0 else wall)
+        ran.append(min(wall, busy / torch.get_num_threads()) if left.device.type == "cpu" and busy > 0 else wall)
     return 2.0 * times * left.shape[0] * right.numel() / min(ran)
 
 
-def _wait(product: "torch.Tensor", device: str) -> None:
-    if device == "cuda":
+def _wait(product: "torch.Tensor") -> None:
+    if product.device.type == "cuda":
         product.cpu()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import AutoModelForCausalLM
 
 from tunesmith.models.settings import Full, Lora
@@ -56,3 +57,18 @@ def test_the_estimate_is_within_a_quarter_of_what_was_measured(
     found = estimate(Work(tokens, rows, round(1.05 * tokens), 1), weights, shapes, method)
     assert found.seconds_per_epoch == pytest.approx(seconds, rel=0.25)
     assert found.peak_bytes / 2**30 == pytest.approx(gib, rel=0.25)
+
+
+@pytest.mark.parametrize(("threads", "together", "expected"), [(1, 10.0, 10.0), (2, 11.0, 20.0), (16, 90.0, 90.0)])
+def test_threads_that_others_hold_up_are_not_taken_for_slow_ones(
+    threads: int, together: float, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        monkeypatch.setattr(room, "_measured", lambda *_: 10.0 if torch.get_num_threads() == 1 else together)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        assert room.product_speed(Shapes(1, 8, 16), 4) == expected
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
