@@ -1,103 +1,209 @@
-"""What fine-tuning forgets, and what each way keeps: one table over models, data, ways and seeds.
+"""What fine-tuning forgets, and what each way keeps: a table over ways and seeds, written to docs/forgetting.md.
 
-The decision: every row is one `tunesmith train` of its own recipe into a folder of its own, and is skipped where its
-report is there already; so the study goes on where it was stopped, and a row can be looked into. Sizes are arguments,
-and stand in the table.
+The decision: a cell is one training (`tunesmith train`) and the measurement of its weights on the same test questions,
+the same WikiText-2 and the same text that the base wrote itself. What was measured stays in the cell's folder, the
+weights go; so the study goes on where it was stopped, fits on a small disk, and every size is an option that stands in
+the table. Going back towards the base (WiSE-FT) is measured on the run of plain fine-tuning: it costs no training.
 
-    python benchmarks/forgetting.py TUNESMITH_DATA --out runs/forgetting --rows 300 --steps 40 --seeds 3
+    python benchmarks/forgetting.py TUNESMITH_DATA --out runs/forgetting --rows 320 --steps 20 --seeds 3
     python benchmarks/forgetting.py TUNESMITH_DATA --out runs/forgetting --table
 """
 
 import argparse
 import csv
 import json
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+PLAIN, WISE = "full", "full, WiSE-FT"
 WAYS: dict[str, list[str]] = {
-    "full": ["method={kind: full}", "training.learning_rate=1e-4"],
-    "full, low rate": ["method={kind: full}", "training.learning_rate=2e-5"],
-    "full, replay": ["method={kind: full}", "training.learning_rate=1e-4", "keeping.replay=0.2"],
-    "full, KL": ["method={kind: full}", "training.learning_rate=1e-4", "keeping.kl=0.3"],
-    "full, replay + KL": [
-        "method={kind: full}", "training.learning_rate=1e-4", "keeping.replay=0.2", "keeping.kl=0.3",
-    ],
-    "full, interpolated": ["method={kind: full}", "training.learning_rate=1e-4", "keeping.interpolate=whole"],
-    "full, EAFT": ["method={kind: full}", "training.learning_rate=1e-4", "training.token_weighting=entropy"],
-    "LoRA": ["method={kind: lora}", "training.learning_rate=5e-4"],
-}  # fmt: skip
-DECISIVE = ("full", "full, replay", "full, interpolated", "LoRA")
-"""The ways that are run with every seed; the others with the first alone."""
-TASKS = {"banking77": "task_accuracy", "gsm8k": "task_numeric_answer"}
+    PLAIN: ["keeping.interpolate=whole"],  # final/ is plain, kept/ is the mixture
+    "full, KL": ["keeping.kl=0.3"],
+    "full, replay": ["keeping.replay=0.2"],
+    "full, replay + KL": ["keeping.replay=0.2", "keeping.kl=0.3"],
+    "full, L2-SP": ["keeping.l2_sp=0.1"],
+    "full, EWC": ["keeping.ewc=1"],
+    "full, EAFT": ["training.token_weighting=entropy"],
+    "LoRA": ["method.kind=lora", "training.learning_rate=5e-4"],
+}
+"""What each way says beside plain full fine-tuning."""
+USUAL = (PLAIN, "full, KL")
+TASKS = {"banking77": "accuracy", "gsm8k": "numeric_form"}
+T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
+"""Student's t for the 95 % interval of the mean of so many seeds."""
+WEIGHTS = ("checkpoints", "best", "final", "kept")
 
 
-def banking77(folder: Path, rows: int) -> Iterator[dict[str, Any]]:
-    """Queries with the 77 intents named in the system message."""
-    labels = json.loads((folder / "banking77/categories.json").read_text())
-    system = "Name the intent of the customer's message, one of: " + ", ".join(labels) + "."
-    with (folder / "banking77/train.csv").open(newline="") as file:
-        every = list(csv.DictReader(file))
-    for row in every[:: max(1, len(every) // rows)][:rows]:
+def banking77(folder: Path, part: str, count: int, labels: int) -> Iterator[dict[str, Any]]:
+    """Queries with their intents, `labels` of the 77, which the system message names."""
+    known = json.loads((folder / "banking77/categories.json").read_text())
+    chosen = known[:: len(known) // labels][:labels]
+    system = "Name the intent of the customer's message, one of: " + ", ".join(chosen) + "."
+    with (folder / f"banking77/{part}.csv").open(newline="") as file:
+        every = [row for row in csv.DictReader(file) if row["category"] in chosen]
+    for row in every[:: max(1, len(every) // count)][:count]:
         turns = (("system", system), ("user", row["text"]), ("assistant", row["category"]))
         yield {"messages": [{"role": role, "content": text} for role, text in turns]}
 
 
-def gsm8k(folder: Path, rows: int) -> Iterator[dict[str, Any]]:
+def gsm8k(folder: Path, part: str, count: int, _labels: int) -> Iterator[dict[str, Any]]:
     """Word problems with their solutions."""
-    with (folder / "gsm8k/train.jsonl").open() as file:
-        for row in islice(map(json.loads, file), rows):
+    with (folder / f"gsm8k/{part}.jsonl").open() as file:
+        for row in islice(map(json.loads, file), count):
             turns = (("user", row["question"]), ("assistant", row["answer"]))
             yield {"messages": [{"role": role, "content": text} for role, text in turns]}
 
 
-def train(arguments: argparse.Namespace, task: str, way: str, seed: int) -> None:
-    """One row, unless it is there."""
-    place = arguments.out / task / way.replace(", ", "-").replace(" + ", "-").replace(" ", "-") / str(seed)
-    if (place / "report.json").is_file():
+def data_of(asked: argparse.Namespace, part: str, count: int) -> Path:
+    """The file of a part of the task's data, written once."""
+    path: Path = asked.out / asked.task / f"{part}.jsonl"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made = banking77 if asked.task == "banking77" else gsm8k
+        path.write_text("".join(json.dumps(row) + "\n" for row in made(asked.data, part, count, asked.labels)))
+    return path
+
+
+def cell(asked: argparse.Namespace, way: str, seed: int) -> None:
+    """Train a way with a seed and measure it, unless both have been done."""
+    place = asked.out / asked.task / name_of(way) / str(seed)
+    measured = [place] if way != PLAIN else [place, asked.out / asked.task / name_of(WISE) / str(seed)]
+    if all((one / "measured.json").is_file() for one in measured):
         return
-    data = arguments.out / task / "train.jsonl"
-    if not data.is_file():
-        data.parent.mkdir(parents=True, exist_ok=True)
-        made = banking77 if task == "banking77" else gsm8k
-        lines = [json.dumps(row) for row in made(arguments.data, arguments.rows)]
-        data.write_text("\n".join(lines) + "\n")
     settings = [
-        f"model={arguments.model}", f"data.train={data}", "data.validation=0.25", "data.test=0", f"run={place}",
-        f"seed={seed}", f"training.steps={arguments.steps}", f"training.batch_size={arguments.batch}",
-        f"training.validation.metric={TASKS[task]}", f"training.validation.every={max(1, arguments.steps // 4)}",
-        f"retention.text={arguments.data / 'wikitext2/test.txt'}", "retention.share=1", *WAYS[way],
+        f"model={asked.model}", f"data.train={data_of(asked, 'train', asked.rows)}", "data.validation=0.2",
+        "data.test=0", f"run={place / 'run'}", f"seed={seed}", f"training.steps={asked.steps}",
+        f"training.batch_size={asked.batch}",
+        "method.kind=full", f"training.learning_rate={asked.rate}", "retention.text=off",
+        f"training.validation.metric=task_{TASKS[asked.task]}", f"training.validation.every={asked.steps}", *WAYS[way],
     ]  # fmt: skip
     subprocess.run([sys.executable, "-m", "tunesmith", "train", "--resume", "auto", *settings], check=True)
+    report = json.loads((place / "run/report.json").read_text())
+    for target, weights in zip(measured, ("final", "kept"), strict=False):
+        measure(asked, place / "run" / weights, target, report["training_seconds"])
+    for name in WEIGHTS:
+        shutil.rmtree(place / "run" / name, ignore_errors=True)
 
 
-def table(out: Path) -> str:
-    """Every row that is there, the mean and spread over its seeds."""
+def measure(asked: argparse.Namespace, weights: Path, target: Path, seconds: float) -> None:
+    """Score the weights on the test questions, and hold them against the base on general text."""
+    from tunesmith.evaluation.retention import retention
+    from tunesmith.models.context import context_length
+    from tunesmith.models.sources import resolve
+    from tunesmith.run import general
+    from tunesmith.run.evaluate import evaluate
+    from tunesmith.run.opened import open_model
+
+    metric, test = TASKS[asked.task], str(data_of(asked, "test", asked.test))
+    began = time.perf_counter()
+    score = evaluate(str(weights), test, metrics=[metric], out=target).scores["test"][metric]
+    found: dict[str, Any] = {"score": score.as_dict(), "training_seconds": seconds, "sizes": sizes(asked)}
+    source = resolve(asked.model)
+    base, tuned = open_model(str(source.folder)), open_model(str(weights))
+    context = context_length(base.model.config)
+    wiki = general.from_file(str(asked.data / "wikitext2/test.txt"), base.encoder, tokens=asked.tokens, context=context)
+    own = general.from_base(base.model, base.encoder, source.fingerprint, tokens=asked.tokens // 2, say=print)
+    for name, text in (("wikitext2", wiki), ("own", own)):
+        longest = max(len(example) for example in text)
+        found[name] = retention(tuned.network(longest), base.network(longest), text).as_dict()
+    found["measuring_seconds"] = round(time.perf_counter() - began, 1)
+    (target / "measured.json").write_text(json.dumps(found, indent=1))
+
+
+def sizes(asked: argparse.Namespace) -> dict[str, Any]:
+    """What a cell depends on beside its way and seed."""
+    return {
+        name: getattr(asked, name) for name in ("model", "rows", "labels", "steps", "batch", "rate", "test", "tokens")
+    }
+
+
+def base_score(asked: argparse.Namespace) -> None:
+    """The test score of the base, once."""
+    from tunesmith.run.evaluate import evaluate
+
+    place = asked.out / asked.task / "base"
+    if not (place / "evaluation.json").is_file():
+        evaluate(asked.model, str(data_of(asked, "test", asked.test)), metrics=[TASKS[asked.task]], out=place)
+
+
+def table(out: Path, task: str) -> str:
+    """Every way that was measured: its score, what it lost, and both beside plain fine-tuning."""
+    from tunesmith.evaluation.compare import compare
+    from tunesmith.evaluation.item import load_items
+
+    base = json.loads((out / task / "base/evaluation.json").read_text())["test"][TASKS[task]]
+    cells = {way: sorted((out / task / name_of(way)).glob("*/measured.json")) for way in (PLAIN, WISE, *list(WAYS)[1:])}
+    plain = {path.parent.name: path for path in cells[PLAIN]}
+    lost_by_plain = mean(_read(path)["wikitext2"]["forgotten"]["value"] for path in plain.values())
     lines = [
-        "| task | way | seeds | score before → after | lost on WikiText-2, nats a token [95 %] | seconds |",
-        "|---|---|---|---|---|---|",
+        "| way | seeds | test score, % | beside plain, points [95 %] | lost on WikiText-2, nats [95 %] | kept | "
+        "KL on own text | training, s |",
+        "|---|---|---|---|---|---|---|---|",
+        f"| base | | {100 * base['value']:.1f} | | 0 | | 0 | |",
     ]
-    for task, metric in TASKS.items():
-        for way in sorted({path.parent.parent for path in (out / task).glob("*/*/report.json")}):
-            reports = [json.loads(path.read_text()) for path in sorted(way.glob("*/report.json"))]
-            scores = [report["task"][metric] for report in reports]
-            lost = [report["retention"]["general"]["forgotten"] for report in reports]
-            after = _spread([100 * score["best"] for score in scores], ".1f")
-            low, high = mean(one["low"] for one in lost), mean(one["high"] for one in lost)
-            lines.append(
-                f"| {task} | {way.name} | {len(reports)} | {100 * scores[0]['before']:.1f} → {after} % | "
-                f"{_spread([one['value'] for one in lost], '+.4f')} [{low:+.4f}, {high:+.4f}] | "
-                f"{mean(report['training_seconds'] for report in reports):,.0f} |"
-            )
-    return "\n".join(lines)
+    for way, paths in cells.items():
+        if not paths:
+            continue
+        found = [_read(path) for path in paths]
+        lost = [one["wikitext2"]["forgotten"] for one in found]
+        beside = ""
+        if way != PLAIN:
+            both = [path for path in paths if path.parent.name in plain]
+            theirs = [item for path in both for item in load_items(plain[path.parent.name].parent / "scores.jsonl")]
+            ours = [item for path in both for item in load_items(path.parent / "scores.jsonl")]
+            (one,) = compare(theirs, ours, [TASKS[task]])
+            beside = f"{100 * one.difference:+.1f} [{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
+        low, high = interval(lost)
+        kept = "" if way == PLAIN else f"{1 - mean(x['value'] for x in lost) / lost_by_plain:.0%}"
+        lines.append(
+            f"| {way} | {len(paths)} | {100 * mean(one['score']['value'] for one in found):.1f} | {beside} | "
+            f"{mean(x['value'] for x in lost):+.4f} [{low:+.4f}, {high:+.4f}] | {kept} | "
+            f"{mean(one['own']['kl']['value'] for one in found):.4f} | "
+            f"{mean(one['training_seconds'] for one in found):,.0f} |"
+        )
+    said = ", ".join(f"{name} {value}" for name, value in _read(cells[PLAIN][0])["sizes"].items())
+    return f"## {task}\n\n{said}\n\n" + "\n".join(lines) + "\n"
 
 
-def _spread(values: Sequence[float], form: str) -> str:
-    return f"{mean(values):{form}}" + (f" ± {stdev(values):.3g}" if len(values) > 1 else "")
+def interval(lost: Sequence[dict[str, float]]) -> tuple[float, float]:
+    """Of several seeds Student's interval of their mean; of one that of the texts."""
+    if len(lost) == 1:
+        return lost[0]["low"], lost[0]["high"]
+    values = [one["value"] for one in lost]
+    half = T_95.get(len(values), 1.96) * stdev(values) / len(values) ** 0.5
+    return mean(values) - half, mean(values) + half
+
+
+def page(out: Path) -> str:
+    """docs/forgetting.md: how it was measured, and one table a task."""
+    tables = [table(out, task) for task in TASKS if list((out / task).glob("full/*/measured.json"))]
+    return HEAD + "\n".join(tables)
+
+
+HEAD = """# What fine-tuning forgets, and what keeps it
+
+Written by `python benchmarks/forgetting.py TUNESMITH_DATA --out DIR` from what it measured; every size is one of its
+options. The score is of test questions that no run saw; what was lost is the loss on WikiText-2 above the base's; kept
+is the share of plain fine-tuning's loss there that a way avoids. Intervals of several seeds are Student's, of one seed
+those of the texts; the column beside plain pairs the same questions under the same seed. WiSE-FT goes back as far
+towards the base as the validation set allows.
+
+"""
+
+
+def name_of(way: str) -> str:
+    return way.replace(", ", "-").replace(" + ", "-").replace(" ", "-")
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text())
 
 
 def main() -> None:
@@ -106,18 +212,24 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--task", choices=TASKS, default="banking77")
-    parser.add_argument("--way", choices=WAYS, action="append")
-    parser.add_argument("--rows", type=int, default=300)
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--table", action="store_true")
-    arguments = parser.parse_args()
-    for seed in range(0 if arguments.table else arguments.seeds):
-        for way in arguments.way or WAYS:
-            if seed == 0 or way in DECISIVE:
-                train(arguments, arguments.task, way, seed)
-    print(table(arguments.out))
+    parser.add_argument("--way", choices=WAYS, action="append", help="may be given again; plain is always measured")
+    for name, value, about in (
+        ("rows", 320, "training rows, a fifth of them for validation"), ("labels", 10, "intents of Banking77"),
+        ("steps", 20, "updates"), ("batch", 16, "rows of an update"), ("seeds", 3, "runs of each way"),
+        ("test", 300, "test questions"), ("tokens", 4096, "of WikiText-2; half as many of the base's own text"),
+    ):  # fmt: skip
+        parser.add_argument(f"--{name}", type=int, default=value, help=about)
+    parser.add_argument("--rate", type=float, default=1e-4, help="the learning rate of full fine-tuning")
+    parser.add_argument("--table", action="store_true", help="write docs/forgetting.md from what there is")
+    asked = parser.parse_args()
+    if not asked.table:
+        base_score(asked)
+        for seed in range(asked.seeds):
+            for way in dict.fromkeys((PLAIN, *(asked.way or USUAL))):
+                cell(asked, way, seed)
+    text = page(asked.out)
+    (Path(__file__).parents[1] / "docs/forgetting.md").write_text(text)
+    print(text)
 
 
 if __name__ == "__main__":
