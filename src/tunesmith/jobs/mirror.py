@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tunesmith.jobs.results import entries, metrics
+from tunesmith.jobs.results import Follower, metrics
 
 EVERY = 2.0
 OVER = "mirrored"
@@ -39,11 +39,10 @@ def main(job: str, settings: Mapping[str, Any]) -> None:
         id=job, name=settings.get("name") or job, project=settings["project"], entity=settings.get("entity"),
         tags=[*(settings.get("tags") or ()), "tunesmith/finetune", job], resume="allow",
     )  # fmt: skip
-    at, told = 0, 0
+    journal, told = Follower(Path("run/metrics.jsonl")), 0
     while True:
         last = Path(OVER).exists()
-        fresh, at = entries(Path("run/metrics.jsonl"), at)
-        for entry in fresh:
+        for entry in journal.fresh():
             if entry["step"] > told:  # a journal that was cut back by a resume tells some steps again
                 told = entry["step"]
                 run.log(metrics(entry), step=told)

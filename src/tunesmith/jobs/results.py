@@ -21,16 +21,32 @@ COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_tok
 _ADAPTER, _WHOLE, _INDEX = "adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json"
 
 
-def entries(journal: Path, start: int = 0) -> tuple[list[Entry], int]:
-    """The whole lines of a journal from byte `start` on, and where the next one begins."""
-    try:
-        with journal.open("rb") as file:
-            file.seek(start)
-            raw = file.read()
-    except FileNotFoundError:
-        return [], start
-    end = raw.rfind(b"\n") + 1
-    return [json.loads(line) for line in raw[:end].splitlines()], start + end
+class Follower:
+    """A journal that grows, and that a resumed run cuts back to its checkpoint before it goes on."""
+
+    def __init__(self, journal: Path) -> None:
+        self._journal, self._at, self._last = journal, 0, b""
+
+    def fresh(self) -> list[Entry]:
+        """The lines that came since the last look; all once more where the last one seen stands there no longer."""
+        try:
+            with self._journal.open("rb") as file:
+                file.seek(self._at - len(self._last))
+                raw = file.read()
+                if not raw.startswith(self._last):
+                    file.seek(0)
+                    self._at, self._last, raw = 0, b"", file.read()
+        except FileNotFoundError:
+            return []
+        lines = raw[len(self._last) : raw.rfind(b"\n") + 1].splitlines(keepends=True)
+        self._at += sum(map(len, lines))
+        self._last = lines[-1] if lines else self._last
+        return [json.loads(line) for line in lines]
+
+
+def entries(journal: Path) -> list[Entry]:
+    """The whole lines of a journal."""
+    return Follower(journal).fresh()
 
 
 def metrics(entry: Entry) -> dict[str, Any]:

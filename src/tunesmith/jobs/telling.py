@@ -12,13 +12,19 @@ from tunesmith.jobs.results import Entry, metrics
 from tunesmith.jobs.tables import Event, Job
 from tunesmith.recipe import load_recipe
 
+AT_ONCE = 1000
+"""Steps that are asked for at once: a database takes only so many values in one question."""
+
 
 def tell_steps(session: Session, job: Job, run: Path, fresh: Sequence[Entry], now: int) -> None:
     """One metrics event for each step that was not told yet."""
     if not fresh:
         return
     marks = [f"step-{entry['step']}" for entry in fresh]
-    known = set(session.scalars(select(Event.mark).where(Event.job_id == job.id, Event.mark.in_(marks))))
+    known = set[str | None]()
+    for at in range(0, len(marks), AT_ONCE):
+        part = Event.mark.in_(marks[at : at + AT_ONCE])
+        known |= set(session.scalars(select(Event.mark).where(Event.job_id == job.id, part)))
     resolved = _resolved(run)
     total = resolved.get("steps")
     for mark, entry in zip(marks, fresh, strict=True):

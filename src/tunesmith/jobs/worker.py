@@ -29,7 +29,7 @@ from tunesmith.jobs.mirror import OVER
 from tunesmith.jobs.names import checkpoint_name, model_name, new_id, random_text
 from tunesmith.jobs.queue import Fenced, Lease, Queue
 from tunesmith.jobs.recipe import auto_epochs, places, settings
-from tunesmith.jobs.results import entries, metrics, publish_checkpoints, step_metrics, weights
+from tunesmith.jobs.results import Follower, entries, metrics, publish_checkpoints, step_metrics, weights
 from tunesmith.jobs.shared import Saver
 from tunesmith.jobs.store import Store
 from tunesmith.jobs.tables import Checkpoint, Job, Model
@@ -230,11 +230,11 @@ class Worker:
         try:
             with self._queue.report(lease) as (_, job):
                 job.child = child.place
-            code, at, asked = None, 0, False
+            code, journal, asked = None, Follower(run / "metrics.jsonl"), False
             while code is None:
                 code = child.wait(self._shop.poll)
                 saver.look()
-                fresh, at = entries(run / "metrics.jsonl", at)
+                fresh = journal.fresh()
                 with self._queue.report(lease) as (session, job):
                     tell_steps(session, job, run, fresh, self._shop.store.now)
                 if self._stop.is_set() and not asked:
@@ -256,7 +256,7 @@ class Worker:
     def _succeed(self, lease: Lease, run: Path) -> None:
         """All that a finished job shows, in one transaction, after its bytes are on the disk."""
         home, now, folder = self._shop.home, self._shop.store.now, weights(run)
-        journal, _ = entries(run / "metrics.jsonl")
+        journal = entries(run / "metrics.jsonl")
         if folder is None:
             return self._fail(lease, trouble("server_error", "The run ended without weights."))
         name = model_name(lease.job.model, lease.job.suffix, lease.job.id)
