@@ -33,6 +33,10 @@ def test_no_settings_import_torch_or_transformers() -> None:
     assert not _imported("\n".join(f"import {name}" for name in names)) & set(HEAVY)
 
 
+def test_a_server_imports_torch_with_the_first_model_only() -> None:
+    assert not _imported("import tunesmith.web.server") & set(HEAVY)
+
+
 def test_help_imports_nothing_heavier_than_the_command_line() -> None:
     code = "from tunesmith.cli.main import run; run(['--help']); run(['train', '--help'])"
     assert not _imported(code) & {*HEAVY, "numpy", "pyarrow", "rich", "ruamel", "matplotlib"}

@@ -16,11 +16,13 @@ from typing import Any
 import httpx
 import postgres
 import pytest
+from served import served
 from sqlalchemy import update
 from tiny_model import chat_file, tiny_model
 
 from tunesmith.disk import sha256_of
 from tunesmith.generation.settings import GenerationSettings
+from tunesmith.jobs.lifecycle import find
 from tunesmith.jobs.store import Store, database_url
 from tunesmith.jobs.tables import Job
 from tunesmith.run.generate import generate
@@ -190,6 +192,29 @@ def test_a_job_whose_workers_are_killed_and_stopped_ends_as_one_that_nobody_dist
         assert "request_id" in json.loads(line)
 
 
+@pytest.mark.journey
+def test_a_server_that_is_asked_to_end_gives_its_running_job_back_saved(tmp_path: Path) -> None:
+    with served(tmp_path) as running:
+        headers = {"authorization": f"Bearer {running.key}"}
+        with httpx.Client(base_url=f"{running.url}/v1", headers=headers, timeout=300) as http:
+            file = http.post("/files", files={"file": running.data.read_bytes()}, data={"purpose": "fine-tune"}).json()[
+                "id"
+            ]
+            body = {"model": "tiny", "training_file": file, "tunesmith": RECIPE}
+            id = http.post("/fine_tuning/jobs", json=body).json()["id"]
+            until(lambda: "Step 5/" in http.get(f"/fine_tuning/jobs/{id}/events?limit=100").text)
+        running.process.terminate()
+        assert running.process.wait(120) == 0
+    store = Store(database_url(tmp_path / "home", None))
+    with store.read() as session:
+        job = find(session, id)
+        assert (job.status, job.owner, job.attempts) == ("queued", None, 0)
+    store.close()
+    folder = tmp_path / "home" / "jobs" / id
+    assert "saved" in (folder / "console.txt").read_text()
+    assert list((folder / "run" / "checkpoints").glob("step-*"))
+
+
 def _tuned_further(site: Site, file: str, tuned: str) -> None:
     """A tuned model can be the start of another one, which answers over HTTP as in the command line."""
     short = {"training": {"steps": 3, "batch_size": 4}}
@@ -198,6 +223,8 @@ def _tuned_further(site: Site, file: str, tuned: str) -> None:
     said = [{"role": "user", "content": "apple 1"}]
     asked = {"model": further["fine_tuned_model"], "messages": said, "max_tokens": 12, "temperature": 0}
     answer = site.call("POST", "/chat/completions", json=asked)["choices"][0]["message"]["content"]
+    asked["model"] += ":ckpt-step-3"  # its last checkpoint is what it ended with
+    assert site.call("POST", "/chat/completions", json=asked)["choices"][0]["message"]["content"] == answer
     (site.folder / "ask.jsonl").write_text(json.dumps({"messages": said}) + "\n")
     (folder,) = site.home("api").glob(f"jobs/{further['id']}/run/final")
     out = site.folder / "answers.jsonl"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from tunesmith.data.example import Message
 from tunesmith.errors import RequestError
 from tunesmith.generation.settings import GenerationSettings
+from tunesmith.serving.asking import Ask, End, Token
 from tunesmith.serving.catalogue import Catalogue
 from tunesmith.serving.constraint import Schema
-from tunesmith.serving.engine import Ask, End, Token
 
 PATIENCE = 600.0
 

@@ -1,7 +1,8 @@
 """Models by name: what answers to `smollm2` or `ft:smollm2:…`, loaded when it is first asked for.
 
 The decision: an adapter is served on its base, which stands in memory once; a whole tuned model is a base of its own.
-The names that are known come from outside, so this room knows of no database.
+The names that are known come from outside, so this room knows of no database. What computes is imported with the first
+model, so a server that only keeps jobs starts at once.
 """
 
 import threading
@@ -9,18 +10,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from tunesmith.errors import RequestError
 from tunesmith.models.folder import is_adapter
-from tunesmith.models.load import base_of, load_model
 from tunesmith.models.sources import resolve
-from tunesmith.run.opened import encoder_for
 from tunesmith.serving.constraint import Grammars
-from tunesmith.serving.engine import Engine
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from tunesmith.serving.engine import Engine
 
 MOST_ENGINES = 3
 
@@ -29,7 +29,7 @@ MOST_ENGINES = 3
 class Served:
     """A model ready to answer: its engine, its adapter there, the words that it understands, the forms it can keep."""
 
-    engine: Engine
+    engine: "Engine"
     adapter: str | None
     encoder: Encoder
     grammars: Grammars
@@ -90,6 +90,9 @@ class Catalogue:
         return folder
 
     def _load(self, name: str, folder: Path) -> Served:
+        from tunesmith.models.load import base_of
+        from tunesmith.run.opened import encoder_for
+
         adapter = is_adapter(folder)
         base = base_of(folder).folder if adapter else folder
         engine = self._engine(base)
@@ -100,7 +103,12 @@ class Catalogue:
         grammars = Grammars(words / "tokenizer.json", sorted(encoder.stop_ids))
         return Served(engine, name if adapter else None, encoder, grammars)
 
-    def _engine(self, folder: Path) -> Engine:
+    def _engine(self, folder: Path) -> "Engine":
+        import torch
+
+        from tunesmith.models.load import load_model
+        from tunesmith.serving.engine import Engine
+
         found = self._engines.get(folder)
         if found is None:
             self._make_room()

@@ -9,14 +9,15 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from llguidance import LLMatcher, LLTokenizer
-from torch import Tensor
 
 from tunesmith.errors import RequestError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Schema = Mapping[str, Any]
 
@@ -31,13 +32,13 @@ class Constraint:
         """The same form for another answer, from its beginning."""
         return Constraint(self._matcher.deep_copy())
 
-    def masked(self, logits: Tensor) -> Tensor:
+    def masked(self, logits: "Tensor") -> "Tensor":
         """A copy of `logits` [1, V] in which what the form excludes is minus infinity."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         allowed = np.zeros(logits.shape[1], dtype=bool)
         known = np.unpackbits(bits, bitorder="little")[: logits.shape[1]]
         allowed[: len(known)] = known
-        return logits.masked_fill(~torch.from_numpy(allowed).to(logits.device), float("-inf"))
+        return logits.masked_fill(logits.new_tensor(~allowed).bool(), float("-inf"))
 
     def take(self, token: int) -> bool:
         """Note the token that was chosen; True when nothing may follow it."""

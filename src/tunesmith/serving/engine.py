@@ -9,82 +9,26 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tunesmith.errors import RequestError
 from tunesmith.generation.sampling import chosen
-from tunesmith.generation.settings import GenerationSettings
 from tunesmith.models.alone import go_on
 from tunesmith.models.bank import Bank
 from tunesmith.models.context import context_length
-from tunesmith.models.decoding import Trunk
 from tunesmith.models.head import Head
 from tunesmith.models.reader import Opening, Reader
 from tunesmith.models.trial import refusal
-from tunesmith.serving.constraint import Constraint
+from tunesmith.serving.asking import Ask, End, Token
 from tunesmith.serving.prefixes import Prefixes
 
 log = logging.getLogger("tunesmith.serving")
 PREFILL_TOKENS = 1024
 """Most prompt tokens read beside the answers in progress; one longer prompt is still read at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A token of an answer, with its logarithmic probability and the likeliest ones where they were asked for."""
-
-    id: int
-    logprob: float | None = None
-    top: tuple[tuple[int, float], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """The answer is over: its end token, its length, or an error."""
-
-    reason: Literal["stop", "length", "error"]
-    message: str = ""
-
-
-@dataclass(slots=True, eq=False)
-class Ask:
-    """One answer that is wanted. `tell` hears of every token and of the end, from the engine's thread.
-
-    `bias` is added to logits by token id; the two penalties are those of the OpenAI API. `logprobs` is how many of the
-    likeliest tokens are wanted, None for none at all. `form` is what the answer has to keep to.
-    """
-
-    prompt: Sequence[int]
-    adapter: str | None
-    settings: GenerationSettings
-    stop_ids: frozenset[int]
-    tell: Callable[[Token | End], object]
-    number: int = 0
-    logprobs: int | None = None
-    bias: dict[int, float] = field(default_factory=dict)
-    frequency_penalty: float = 0.0
-    presence_penalty: float = 0.0
-    form: Constraint | None = None
-    cancelled: bool = False
-    complete: bool = False
-    cached: int = 0
-    ids: list[int] = field(default_factory=list)
-    trunk: Trunk | None = None
-
-    @property
-    def ends(self) -> bool:
-        """Whether its last token ends it."""
-        return self.complete or self.ids[-1] in self.stop_ids
-
-    @property
-    def room(self) -> int:
-        """Own tokens to be stored at most."""
-        return len(self.prompt) - (len(self.trunk.ids) if self.trunk else 0) + self.settings.max_new_tokens - 1
 
 
 class Engine:

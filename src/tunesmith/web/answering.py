@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from tunesmith.errors import RequestError
 from tunesmith.generation.settings import GenerationSettings
+from tunesmith.serving.asking import Ask, End, Token
 from tunesmith.serving.catalogue import Served
 from tunesmith.serving.constraint import Constraint
-from tunesmith.serving.engine import Ask, End, Token
 from tunesmith.serving.writer import Writer
 
 LOOK = 0.5

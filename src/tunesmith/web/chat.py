@@ -14,9 +14,9 @@ from tunesmith.data.example import Message
 from tunesmith.errors import RequestError
 from tunesmith.jobs.names import random_text
 from tunesmith.jobs.tables import Key
+from tunesmith.serving.asking import Token
 from tunesmith.serving.calls import split_calls
 from tunesmith.serving.constraint import Schema, call_of
-from tunesmith.serving.engine import Token
 from tunesmith.web.answering import Answers, Sampling, begin
 from tunesmith.web.door import Behind, Needs
 from tunesmith.web.handing import handed_on

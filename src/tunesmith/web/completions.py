@@ -13,8 +13,8 @@ from pydantic import Field, StrictInt
 from tunesmith.errors import RequestError
 from tunesmith.jobs.names import random_text
 from tunesmith.jobs.tables import Key
+from tunesmith.serving.asking import Token
 from tunesmith.serving.catalogue import Served
-from tunesmith.serving.engine import Token
 from tunesmith.web.answering import Answers, Sampling, begin
 from tunesmith.web.door import Behind, Needs
 from tunesmith.web.handing import handed_on

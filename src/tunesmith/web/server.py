@@ -5,7 +5,8 @@ queue, and only then the process ends.
 """
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 
@@ -17,6 +18,16 @@ from tunesmith.web.service import Service, Wanted
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Say = Callable[[str], object]
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which would raise a signal again after its last answer, before any job could be saved."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.handle_exit)
+        yield
 
 
 def work(wanted: Wanted, say: Say) -> None:
@@ -58,7 +69,7 @@ def serve(wanted: Wanted, host: str, port: int, say: Say) -> None:
             create_app(service), host=host, port=port, log_config=None, log_level="warning", access_log=False,
             timeout_graceful_shutdown=30, server_header=False,
         )  # fmt: skip
-        server = uvicorn.Server(config)
+        server = _Server(config)
         service.start_engine()
         service.start_workers()
         try:

@@ -14,7 +14,8 @@ from tunesmith.models.adapters import put_on, save_adapter, target_layers
 from tunesmith.models.load import load_model
 from tunesmith.models.settings import Lora
 from tunesmith.models.sources import resolve
-from tunesmith.serving.engine import Ask, End, Engine, Token
+from tunesmith.serving.asking import Ask, End, Token
+from tunesmith.serving.engine import Engine
 
 GREEDY = GenerationSettings(max_new_tokens=12)
 SHARED = list(range(40, 80))

@@ -91,6 +91,30 @@ def test_too_many_requests_are_told_when_to_come_again(client: Any) -> None:
     assert replies[1].headers["retry-after"] == "1"
 
 
+def test_a_page_of_another_origin_is_given_no_leave_by_its_browser(client: Any) -> None:
+    asked = {"origin": "http://evil.example", "access-control-request-method": "GET"}
+    reply = run(client.call("OPTIONS", "/v1/files", headers=asked))
+    assert reply.status_code == 403
+    assert not [name for name in reply.headers if name.startswith("access-control")]
+
+
+def test_what_is_measured_is_told_to_prometheus(client: Any) -> None:
+    run(client.call("GET", "/v1/files/file-none"))
+    made = run(client.call("POST", "/v1/files", files={"file": ("a", DATA)}, data={"purpose": "fine-tune"}))
+    run(client.call("POST", "/v1/fine_tuning/jobs", json={"model": "base", "training_file": made.json()["id"]}))
+    page = run(client.call("GET", "/metrics")).text.splitlines()
+    assert 'tunesmith_requests_total{method="GET",status="404"} 1.0' in page
+    assert 'tunesmith_jobs{status="validating_files"} 1.0' in page
+    assert 'tunesmith_answers{state="waiting"} 0.0' in page
+    assert "tunesmith_request_seconds_count 3.0" in page
+
+
+def test_a_server_that_stops_is_alive_but_not_ready(client: Any) -> None:
+    assert run(client.call("GET", "/readyz")).status_code == 200
+    client.service.stop.set()
+    assert [run(client.call("GET", at)).status_code for at in ("/healthz", "/readyz")] == [200, 503]
+
+
 async def _journey(client: Any) -> dict[str, httpx.Response]:
     made = await client.call("POST", "/v1/files", files={"file": ("a.jsonl", DATA)}, data={"purpose": "fine-tune"})
     body = {"model": "base", "training_file": made.json()["id"], "metadata": {"team": "a"}}
