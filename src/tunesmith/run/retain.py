@@ -14,6 +14,8 @@ import orjson
 
 from tunesmith.errors import UsageError
 from tunesmith.recipe import Loaded, load_recipe
+from tunesmith.run import folder as places
+from tunesmith.run.continuing import prove_asked_the_same
 from tunesmith.run.opened import Say, to_stderr
 from tunesmith.run.pareto import Point, page, recommended
 from tunesmith.run.report import changes
@@ -80,13 +82,26 @@ def retain(
         loaded = _recipe(recipe, changes, way, out)
         metric = loaded.recipe.training.validation.metric
         say(f"\n== {way}: {', '.join(WAYS[way]) or 'the recipe as it is'}")
-        result = train(loaded, resume="auto", say=say)
-        points[way] = point(result.report, way)
+        points[way] = point(_finished(loaded) or train(loaded, resume="auto", say=say).report, way)
     name = recommended(points, higher=higher_is_better(metric))
     study = Study(metric, points, name)
     durable.write_text(out / STUDY, orjson.dumps(study.as_dict(), option=orjson.OPT_INDENT_2).decode() + "\n")
     durable.write_text(out / PAGE, page(study.metric, points, name, higher=higher_is_better(metric)))
     return study
+
+
+def _finished(loaded: Loaded) -> dict[str, Any] | None:
+    """The report of the run that the recipe names, if it has ended.
+
+    Raises:
+        CheckpointError: it is another run than the recipe asks for.
+    """
+    folder = Path(loaded.recipe.run or "")
+    if not (folder / places.REPORT).is_file():
+        return None
+    prove_asked_the_same(folder, loaded, ())
+    report: dict[str, Any] = orjson.loads((folder / places.REPORT).read_bytes())
+    return report
 
 
 def point(report: Mapping[str, Any], way: str) -> Point:

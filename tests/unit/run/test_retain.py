@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tiny_model import chat_file
 
-from tunesmith.errors import UsageError
+from tunesmith.errors import CheckpointError, UsageError
 from tunesmith.recipe import load_recipe
 from tunesmith.run.pareto import Point, front, gain, page, recommended, table
 from tunesmith.run.retain import WAYS, _recipe, retain
@@ -79,5 +79,9 @@ def test_a_study_trains_each_way_once_and_recommends_one(
     assert study.recommended in study.points
     assert json.loads((tmp_path / "study" / "retain.json").read_text())["recommended"] == study.recommended
     assert "<svg" in (tmp_path / "study" / "retain.html").read_text()
+    said.clear()
     again = retain(str(data), settings, out=tmp_path / "study", ways=["interpolate"], say=said.append)
-    assert again.points["plain"].value == study.points["plain"].value
+    assert again == study
+    assert not any(line.startswith("model: ") for line in said)
+    with pytest.raises(CheckpointError, match=r"training\.steps"):
+        retain(str(data), [*settings, "training.steps=7"], out=tmp_path / "study", say=said.append)
