@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from typing_extensions import override
 
 from tunesmith.errors import UsageError
 from tunesmith.serving.confined import can_confine
@@ -23,6 +24,7 @@ Say = Callable[[str], object]
 class _Server(uvicorn.Server):
     """uvicorn's server, which would raise a signal again after its last answer, before any job could be saved."""
 
+    @override
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         for number in (signal.SIGTERM, signal.SIGINT):
