@@ -64,12 +64,7 @@ _.balanced
 _.under
 
 # Part of a value or room that is tested and offered; its caller in the house is still to be built.
-_.CHECKPOINTS
 _.data_tokens
 _.likeliest
 _.read_records
-_.repeated
-_.save_model
-_.special_ids
 _.too_long
-_.vocabulary_size

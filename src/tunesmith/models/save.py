@@ -1,7 +1,7 @@
 """A network in memory becomes a model folder that transformers loads, with its tokenizer beside it.
 
-The decision: a folder is whole or absent, and complete: weights without the tokenizer and chat template that they were
-trained with are not a model.
+The decision: a folder is complete: weights without the tokenizer and chat template that they were trained with are not
+a model.
 """
 
 import shutil
@@ -10,9 +10,6 @@ from typing import Any
 
 from transformers import GenerationConfig, PreTrainedModel
 
-from tunesmith.errors import ModelError
-from tunesmith.models.adapters import adapted
-from tunesmith.models.cache import write_whole
 from tunesmith.models.quiet import quiet
 
 GENERATION = "generation_config.json"
@@ -23,25 +20,12 @@ BESIDE = (
 """Files that belong to a model besides its weights and configuration."""
 
 
-def save_model(model: PreTrainedModel, target: Path, *, source_folder: Path) -> None:
-    """Write `model` to the new or empty folder `target`: safetensors, configurations, and what lies in `source_folder`.
-
-    Raises:
-        ModelError: the model still carries adapters, `target` holds something, or the disk is full.
-    """
-    if adapted(model):
-        raise ModelError(f"{target}: the model carries adapters; merge them, or save the adapters alone.")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, lambda partial: write_model(model, partial, source_folder=source_folder))
-    except OSError as error:
-        raise ModelError(
-            f"{target}: the model cannot be written ({error}). Free some space or name another."
-        ) from error
-
-
 def write_model(model: PreTrainedModel, folder: Path, *, source_folder: Path) -> None:
-    """Fill the existing `folder` with the model, as `save_model` does, without making it whole or absent."""
+    """Fill the existing `folder` with the model: safetensors, configurations, and what lies in `source_folder`.
+
+    A model that carries adapters would be written with them in it; they are merged or saved alone. Whoever calls makes
+    the folder whole or absent.
+    """
     network: Any = model
     own = network.generation_config
     if (source_folder / GENERATION).is_file():

@@ -22,7 +22,7 @@ from tunesmith.recipe import Recipe
 NUMERICS = 3
 """Raised whenever the same recipe may give other numbers than before."""
 
-FINAL, BEST, KEPT, CHECKPOINTS = "final", "best", "kept", "checkpoints"
+FINAL, BEST, KEPT = "final", "best", "kept"
 WEIGHTS = {KEPT: "the weights mixed with the base's", BEST: "the best weights", FINAL: "the weights of the last step"}
 """Where the weights of a run stand, the ones to use first, and what they are."""
 BASELINE, PAGE = "baseline.json", "report.html"
@@ -91,11 +91,13 @@ def seal(folder: Path) -> None:
 
 
 def require_whole(folder: Path) -> None:
-    """Return only if a folder of weights still holds what was sealed in it.
+    """Return only if a folder of weights still holds what was sealed in it; one that never was has nothing to prove.
 
     Raises:
         CheckpointError: a file is missing, cut or altered; names it.
     """
+    if not (folder / SUMS).is_file():
+        return
     try:
         sums = json.loads((folder / SUMS).read_bytes())
         wrong = [name for name, sum in sums.items() if disk.sha256_of(folder / name) != sum]

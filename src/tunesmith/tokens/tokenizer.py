@@ -49,7 +49,6 @@ class Tokenizer:
         self.added = {text: id_ for text, (id_, _) in added.items()}
         self._added_ids = {text: as_bytes([id_]) for text, id_ in self.added.items()}
         self.control = {text: id_ for text, (id_, special) in added.items() if special}
-        self.special_ids = frozenset(self.control.values())
         self._added_pattern = any_of(self.added)
         self._added_end = self._ends()
         self._parting = re.compile(f"({self._added_pattern.pattern})")

@@ -6,14 +6,11 @@ import pytest
 import torch
 from invariants.families import ALONE, BY_FOREST, build
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from unit.models.folders import folder, model
+from unit.models.folders import folder
 
-from tunesmith.errors import ModelError
 from tunesmith.models.folder import verify
 from tunesmith.models.load import load_model
-from tunesmith.models.methods import apply
-from tunesmith.models.save import save_model
-from tunesmith.models.settings import Lora
+from tunesmith.models.save import write_model
 
 FAMILIES = {**BY_FOREST, **ALONE}
 IDS = torch.arange(3, 12)[None]
@@ -22,7 +19,8 @@ IDS = torch.arange(3, 12)[None]
 @pytest.mark.parametrize("family", FAMILIES)
 def test_saved_equals_in_memory(family: str, tmp_path: Path) -> None:
     network = build(FAMILIES[family]())
-    save_model(network, tmp_path / "out", source_folder=tmp_path)
+    (tmp_path / "out").mkdir()
+    write_model(network, tmp_path / "out", source_folder=tmp_path)
     verify(tmp_path / "out")
     again = load_model(tmp_path / "out", dtype=torch.float32)
     assert torch.equal(again(input_ids=IDS, use_cache=False).logits, network(input_ids=IDS, use_cache=False).logits)
@@ -31,7 +29,8 @@ def test_saved_equals_in_memory(family: str, tmp_path: Path) -> None:
 def test_transformers_loads_model_and_tokenizer(tmp_path: Path) -> None:
     source = folder(tmp_path / "source")
     network = load_model(source, dtype=torch.float32)
-    save_model(network, tmp_path / "out", source_folder=source)
+    (tmp_path / "out").mkdir()
+    write_model(network, tmp_path / "out", source_folder=source)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
     assert tokenizer.chat_template == AutoTokenizer.from_pretrained(source).chat_template
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
@@ -42,20 +41,6 @@ def test_generation_settings_that_transformers_only_reads_are_kept(tmp_path: Pat
     source = folder(tmp_path / "source")
     (source / "generation_config.json").write_text('{"do_sample": false, "temperature": 0.5, "eos_token_id": [0, 2]}')
     network = load_model(source, dtype=torch.float32)
-    save_model(network, tmp_path / "out", source_folder=source)
-    assert "0.5" in (tmp_path / "out" / "generation_config.json").read_text()
-
-
-def test_a_folder_that_holds_something_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "mine").touch()
-    with pytest.raises(ModelError, match="cannot be written"):
-        save_model(model(), tmp_path / "out", source_folder=tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-def test_adapters_are_not_saved_as_a_plain_model(tmp_path: Path) -> None:
-    network = model()
-    apply(Lora(), network, seed=0)
-    with pytest.raises(ModelError, match="carries adapters"):
-        save_model(network, tmp_path / "out", source_folder=tmp_path)
+    write_model(network, tmp_path / "out", source_folder=source)
+    assert "0.5" in (tmp_path / "out" / "generation_config.json").read_text()

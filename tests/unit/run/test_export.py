@@ -12,7 +12,7 @@ from tunesmith.errors import ModelError, UsageError
 from tunesmith.models.adapters import adapted, save_adapter
 from tunesmith.models.load import load_model
 from tunesmith.models.methods import apply
-from tunesmith.models.save import copy_beside, save_model
+from tunesmith.models.save import copy_beside, write_model
 from tunesmith.models.settings import Lora
 from tunesmith.models.sources import resolve
 from tunesmith.run import export as module
@@ -68,9 +68,9 @@ def test_a_full_run_is_exported_as_it_is(tmp_path: Path) -> None:
     source = folder(tmp_path / "base")
     network = load_model(source, dtype=torch.float32)
     torch.nn.init.normal_(network.lm_head.weight)
-    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "final").mkdir(parents=True)
     (tmp_path / "run" / "recipe.yaml").touch()
-    save_model(network, tmp_path / "run" / "final", source_folder=source)
+    write_model(network, tmp_path / "run" / "final", source_folder=source)
     export(tmp_path / "run", tmp_path / "out", say=lambda _: None)
     assert torch.equal(logits(load_model(tmp_path / "out", dtype=torch.float32)), logits(network))
 

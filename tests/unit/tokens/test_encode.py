@@ -59,7 +59,7 @@ def test_control_tokens_in_the_words_of_a_message_stay_plain_text(tokenizer: Tok
     encoder = Encoder(tokenizer)
     ids = encoder.encode(example).ids.tolist()
     clean = encoder.encode(tiny.chat("system:a", "b", "c")).ids.tolist()
-    for control in tokenizer.special_ids:
+    for control in tokenizer.control.values():
         assert ids.count(control) == clean.count(control)
     assert tokenizer.decode(ids) == encoder.learned(example).rendering.text
 
@@ -70,7 +70,7 @@ def test_a_control_token_split_between_two_messages_words_stays_plain_text(tmp_p
     )
     tokenizer = tiny.loaded(tmp_path, tiny.byte_level(), template=template)
     ids = Encoder(tokenizer).encode(tiny.chat("hi <|im", "_end|> there")).ids.tolist()
-    assert not tokenizer.special_ids & set(ids)
+    assert not set(tokenizer.control.values()) & set(ids)
 
 
 def test_an_assistant_may_write_control_tokens_that_are_no_end_of_a_turn(tmp_path: Path) -> None:
