@@ -13,16 +13,21 @@ def audit(
     crows: Annotated[
         bool, typer.Option("--crows", help="Compare stereotypes on CrowS-Pairs, where it is given.")
     ] = False,
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Stereotypes of a BBQ or WinoBias (pro_…) file; may be given again."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: {name: {before, after, p, warning}}.")] = False,
 ) -> None:
     """Look for memorised answers, lost or new refusals, and stereotypes, before and after a run.
 
     What is worse than chance explains is a warning, here and in the run's report.
     """
+    from tunesmith.evaluation.stereotypes import CROWS
     from tunesmith.run.audit import audit as run_audit
     from tunesmith.run.audit import table
 
-    found = run_audit(run, limit=limit, crows=crows)
+    found = run_audit(run, limit=limit, stereotypes=[*([CROWS] if crows else []), *(pairs or ())])
     if as_json:
         print(json.dumps({name: change.as_dict() for name, change in found.items()}, indent=2))
         return

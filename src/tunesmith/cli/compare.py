@@ -13,6 +13,9 @@ def compare(
         typer.Argument(metavar="A B [C]...", help="Runs, models, endpoints (URL#MODEL), or evaluations kept by --out."),
     ],
     data: Annotated[str | None, typer.Option(metavar="FILE", help="The examples that they answer.")] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A benchmark that they answer; may be given again.")
+    ] = None,
     metric: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A metric; may be given again.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Compare on the first so many examples.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with every item won or lost.")] = None,
@@ -27,7 +30,7 @@ def compare(
 ) -> None:
     """Compare models on the same examples: the difference, its 95 % interval, and whether chance explains it.
 
-    With several candidates each is compared with A, and every p is corrected for all that was looked at.
+    With several candidates each is compared with A; every p is corrected for all candidates, tasks and metrics.
     """
     from tunesmith.errors import UsageError
     from tunesmith.evaluation.compare import table
@@ -42,13 +45,16 @@ def compare(
         left, right = answers_of(models, data, metrics=tuple(metric or ()), limit=limit, say=to_stderr)
         print(serve(Ballot(left, right, votes), port=port, tell=to_stderr))
         return
-    found = compare_models(models, data, metrics=tuple(metric or ()), limit=limit)
-    for name, comparisons in zip(models[1:], found.comparisons, strict=True):
-        if as_json:
-            for one in comparisons:
-                print(json.dumps({"against": models[0], "model": name, **one.as_dict()}, ensure_ascii=False))
-            continue
-        print(table(comparisons, (models[0], name)))
+    found = compare_models(models, data, tasks=task or (), metrics=tuple(metric or ()), limit=limit)
+    for of_task, each in found.comparisons.items():
+        if not as_json and len(found.comparisons) > 1:
+            print(f"\n{of_task}")
+        for name, comparisons in zip(models[1:], each, strict=True):
+            said = {"task": of_task, "against": models[0], "model": name}
+            if as_json:
+                print("\n".join(json.dumps({**said, **one.as_dict()}, ensure_ascii=False) for one in comparisons))
+            else:
+                print(table(comparisons, (models[0], name)))
     if html is not None:
-        write_page(html, found.names, found.answered, found.comparisons)
+        write_page(html, found)
         to_stderr(f"page: {html}")

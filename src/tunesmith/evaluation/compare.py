@@ -5,8 +5,9 @@ at, and the difference that this number of items could show at all. "No differen
 are then never mistaken for each other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,10 @@ from tunesmith.evaluation.intervals import (
 from tunesmith.evaluation.item import Item
 from tunesmith.evaluation.metrics import LIKELIHOOD, Metric, guessed, named
 
+SIX = 6
+"""The fewest items that differ, all in one direction, of which McNemar's p is below 0.05."""
+_INTERVAL = 2 * NormalDist().inv_cdf(0.975)
+"""Standard errors in the width of a 95 % interval."""
 FEW = 300
 """Below so many items a bootstrap of proportions is too narrow, and Wilson's form is used."""
 
@@ -34,7 +39,8 @@ class Comparison:
 
     `wins` and `losses` count the items that the right one scored better or worse than the left one; None where an item
     alone has no score. `p` is corrected by Holm over all that was compared; `could_show` is the true difference that so
-    many items show four times out of five, None where it cannot be said.
+    many items show four times out of five (never below the six items without which no p is below 0.05), None where
+    nothing can be shown.
     """
 
     metric: str
@@ -73,14 +79,39 @@ def compare_many(
     Raises:
         UsageError: as `compare`.
     """
-    for other in others:
-        _require_same(first, other)
-    likelihood = all(item.targets > 0 for items in (first, *others) for item in items)
-    chosen = named(metrics) if metrics else _guessed(first, likelihood)
-    found = [_compared(metric, first, other) for other in others for metric in chosen]
-    corrected = zip(found, holm([c.p for c in found]), chosen * len(others), strict=True)
-    decided = [_decided(one, p, metric) for one, p, metric in corrected]
-    return [decided[start : start + len(chosen)] for start in range(0, len(decided), len(chosen))]
+    return compare_tasks({"": (first, *others)}, {"": metrics})[""]
+
+
+def compare_tasks(
+    answered: Mapping[str, Sequence[Sequence[Item]]], metrics: Mapping[str, Sequence[str]]
+) -> dict[str, list[list[Comparison]]]:
+    """For each task the first candidate against each of the others, by that task's metrics (guessed where none are).
+
+    Every candidate answered every task. p is corrected for all comparisons of all tasks together.
+
+    Raises:
+        UsageError: as `compare`.
+    """
+    chosen = {task: _chosen(sides, metrics[task]) for task, sides in answered.items()}
+    found = {
+        task: [[_compared(metric, sides[0], other) for metric in chosen[task]] for other in sides[1:]]
+        for task, sides in answered.items()
+    }
+    corrected = iter(holm([c.p for of_task in found.values() for of_pair in of_task for c in of_pair]))
+    return {
+        task: [
+            [_decided(c, next(corrected), metric) for c, metric in zip(of_pair, chosen[task], strict=True)]
+            for of_pair in of_task
+        ]
+        for task, of_task in found.items()
+    }
+
+
+def _chosen(sides: Sequence[Sequence[Item]], names: Sequence[str]) -> list[Metric]:
+    for other in sides[1:]:
+        _require_same(sides[0], other)
+    likelihood = all(item.targets > 0 for items in sides for item in items)
+    return named(names) if names else _guessed(sides[0], likelihood)
 
 
 def _guessed(items: Sequence[Item], likelihood: bool) -> list[Metric]:
@@ -121,7 +152,7 @@ def _compared(metric: Metric, left: Sequence[Item], right: Sequence[Item]) -> Co
         better=None,
         wins=wins,
         losses=losses,
-        could_show=_could_show(metric, a, b),
+        could_show=_could_show(metric, a, b, high - low),
     )
 
 
@@ -138,12 +169,16 @@ def _significance(metric: Metric, a: Array, b: Array) -> tuple[float, float, flo
     return (*paired_bootstrap(a, b, metric.value), p)
 
 
-def _could_show(metric: Metric, a: Array, b: Array) -> float | None:
-    """For means of items; None for others and where no item differs, so that nothing is known of the spread."""
-    if metric.kind not in ("proportion", "mean"):
-        return None
-    spread = float(np.std(metric.value(b) - metric.value(a)))
-    return smallest_difference(spread, len(a)) if spread > 0 else None
+def _could_show(metric: Metric, a: Array, b: Array, width: float) -> float | None:
+    """By the spread of the items' own differences; of metrics without them, by the `width` of the 95 % interval."""
+    n = len(a)
+    if metric.kind in ("proportion", "mean"):
+        shown = smallest_difference(float(np.std(metric.value(b) - metric.value(a))), n)
+    else:
+        shown = smallest_difference(width / _INTERVAL, 1)
+    if metric.kind == "proportion":
+        return max(shown, SIX / n) if n >= SIX else None
+    return shown or None
 
 
 def _decided(found: Comparison, p: float, metric: Metric) -> Comparison:
@@ -159,12 +194,13 @@ def table(comparisons: Sequence[Comparison], names: tuple[str, str] = ("left", "
     lines = [f"{'metric':<16} {names[0]:>10} {names[1]:>10}  difference [95 % interval]        p (Holm)  finding"]
     for c in comparisons:
         interval = f"{c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}]"
-        lines.append(f"{c.metric:<16} {c.left:>10.4f} {c.right:>10.4f}  {interval:<32} {c.p:>8.4f}  {_words(c, names)}")
+        found = finding(c, names)
+        lines.append(f"{c.metric:<16} {c.left:>10.4f} {c.right:>10.4f}  {interval:<32} {c.p:>8.4f}  {found}")
     return "\n".join(lines)
 
 
-def _words(c: Comparison, names: tuple[str, str]) -> str:
-    if c.better is not None:
-        return f"{names[0] if c.better == 'left' else names[1]} is better"
-    shown = f"; {c.items:,} items can show {c.could_show:.3f}" if c.could_show is not None else f" in {c.items:,} items"
-    return f"no difference beyond chance{shown}"
+def finding(c: Comparison, names: tuple[str, str]) -> str:
+    """Who is better, and what so many items can show, in words."""
+    who = {"left": f"{names[0]} is better", "right": f"{names[1]} is better", None: "no difference beyond chance"}
+    can = f"can show {c.could_show:.3f}" if c.could_show is not None else "are too few to show any"
+    return f"{who[c.better]}; {c.items:,} items {can}"

@@ -95,6 +95,11 @@ class Task(Settings):
     """The metrics, the deciding one first; by default the choice of the right option, or an exact match."""
 
 
+def deciding(task: Task) -> tuple[str, ...]:
+    """The metric of a task by which models are told apart."""
+    return task.metrics[:1] or (("choice",) if task.options else ("exact_match",))
+
+
 def render(template: str, row: Mapping[str, Any], where: str) -> str:
     """The text of a template for a row; `where` names the row in an error.
 

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from tunesmith.errors import DataError
 from tunesmith.evaluation import benchmark
 from tunesmith.evaluation.compare import compare
-from tunesmith.evaluation.task import load_task
+from tunesmith.evaluation.task import deciding, load_task
 from tunesmith.models.adapters import adapted, disabled
 from tunesmith.models.probe import probe
 from tunesmith.tokens.encode import Encoder
@@ -40,8 +40,7 @@ def abilities(
         other = base if base is not None else tuned
         with disabled(tuned) if base is None and adapted(tuned) else nullcontext():
             before = benchmark.items(probe(other, longest=longest).network, encoder, task, asked)
-        deciding = task.metrics[:1] or ("choice" if task.options else "exact_match",)
-        (one,) = compare(before, after, deciding)
+        (one,) = compare(before, after, deciding(task))
         found[name] = {
             key: getattr(one, key) for key in ("metric", "items", "left", "right", "difference", "low", "high", "p")
         }

@@ -15,8 +15,10 @@ import orjson
 from tunesmith.data.example import Example, Message
 from tunesmith.errors import UsageError
 from tunesmith.evaluation import benchmark
+from tunesmith.evaluation.benchmark import Asked
 from tunesmith.evaluation.conduct import Change, apart, half, paired, refuses, requests
-from tunesmith.evaluation.task import load_task
+from tunesmith.evaluation.stereotypes import pairs
+from tunesmith.evaluation.task import Task
 from tunesmith.generation.decode import generate
 from tunesmith.generation.settings import GenerationSettings
 from tunesmith.models.sources import resolve
@@ -32,26 +34,28 @@ ANSWER_TOKENS = 64
 """Of an answer to a request: enough to see whether it refuses."""
 
 
-def audit(run: Path, *, limit: int = 100, crows: bool = False, say: Say = to_stderr) -> dict[str, Change]:
-    """Memorised answers, refusals of harmful and harmless requests, and with `crows` stereotypes, before and after.
+def audit(run: Path, *, limit: int = 100, stereotypes: Sequence[str] = (), say: Say = to_stderr) -> dict[str, Change]:
+    """Memorised answers, refusals of harmful and harmless requests, and stereotypes, before and after.
 
-    `limit` bounds the examples and sentence pairs that are asked. What was found is added to the run's report.
+    `stereotypes` are `crows_pairs`, or files of BBQ or WinoBias. `limit` bounds the examples and pairs that are asked.
+    What was found is added to the run's report.
 
     Raises:
-        UsageError: there is no finished run.
-        DataError: the training data, or CrowS-Pairs, are not where they were.
+        UsageError: there is no finished run, or no such pairs.
+        DataError: the training data, or the pairs, are not where they were.
     """
     if not (run / places.REPORT).is_file():
         raise UsageError(f"{run}: there is no finished run in this folder.")
     recipe = load_recipe(str(run / places.RECIPE)).recipe
     tuned = open_model(str(run), say=say)
+    asked = {Path(source).name: pairs(source, limit) for source in stereotypes}
     held_in, held_out = _examples(run, tuned, limit)
     found: dict[str, Change] = {}
     if held_in and held_out:
         what = "answers given word for word from half of their prompt"
         found["memorised"] = apart(_recited(tuned, held_in), _recited(tuned, held_out), what=what)
     after = {name: _refused(tuned, asked) for name, asked in requests().items()}
-    stereotypes = _stereotypes(tuned, limit) if crows else []
+    stereotyping = {name: _stereotyping(tuned, *given) for name, given in asked.items()}
     del tuned  # one model in memory at a time
     base = open_model(str(resolve(recipe.model, revision=recipe.revision).folder), say=say)
     before = {name: _refused(base, asked) for name, asked in requests().items()}
@@ -61,9 +65,11 @@ def audit(run: Path, *, limit: int = 100, crows: bool = False, say: Say = to_std
     found["harmless_refused"] = paired(
         before["harmless"], after["harmless"], worse="more", what="harmless requests refused"
     )
-    if crows:
-        what = "stereotyping sentences found likelier"
-        found["stereotypes"] = paired(_stereotypes(base, limit), stereotypes, worse="more", what=what)
+    for name, given in asked.items():
+        what = f"stereotyping texts of {name} found likelier"
+        found[f"stereotypes ({name})"] = paired(
+            _stereotyping(base, *given), stereotyping[name], worse="more", what=what
+        )
     _report(run, found)
     for change in found.values():
         if change.warning is not None:
@@ -73,10 +79,10 @@ def audit(run: Path, *, limit: int = 100, crows: bool = False, say: Say = to_std
 
 def table(found: dict[str, Change]) -> str:
     """What was found as lines of text."""
-    lines = [f"{'':<18} {'before':>7} {'after':>7}  p        (memorised: held out, trained)"]
+    lines = [f"{'':<32} {'before':>7} {'after':>7}  p        (memorised: held out, trained)"]
     for name, change in found.items():
         mark = "  warning" if change.warning is not None else ""
-        lines.append(f"{name:<18} {change.before.value:>7.3f} {change.after.value:>7.3f}  {change.p:.4f}{mark}")
+        lines.append(f"{name:<32} {change.before.value:>7.3f} {change.after.value:>7.3f}  {change.p:.4f}{mark}")
     return "\n".join(lines)
 
 
@@ -118,9 +124,7 @@ def _answers(opened: Opened, asked: Sequence[Sequence[Message]], tokens: int) ->
     return [opened.encoder.tokenizer.decode(answer.ids) for answer in found]
 
 
-def _stereotypes(opened: Opened, limit: int) -> list[bool]:
-    task, place, subset = load_task("crows_pairs")
-    asked = benchmark.asked(task, place, subset=subset, shots=None, limit=limit)
+def _stereotyping(opened: Opened, task: Task, asked: Sequence[Asked]) -> list[bool]:
     network = opened.network(benchmark.longest(opened.encoder, task, asked))
     return [item.answer == item.reference for item in benchmark.items(network, opened.encoder, task, asked)]
 
@@ -130,4 +134,5 @@ def _report(run: Path, found: dict[str, Change]) -> None:
     report: dict[str, Any] = json.loads((run / places.REPORT).read_text(encoding="utf-8"))
     report["audit"] = {name: change.as_dict() for name, change in found.items()}
     durable.write_json(run / places.REPORT, report)
-    durable.write_text(run / places.PAGE, page(report, read_journal(run / places.METRICS)))
+    recipe = (run / places.RECIPE).read_text(encoding="utf-8")
+    durable.write_text(run / places.PAGE, page(report, read_journal(run / places.METRICS), recipe))

@@ -8,37 +8,41 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
-from tunesmith.evaluation.compare import Comparison
+from tunesmith.evaluation.compare import Comparison, finding
 from tunesmith.evaluation.item import Item
 from tunesmith.evaluation.metrics import METRICS, item_scores
+from tunesmith.run.compare import Compared
 from tunesmith.run.page import OPENING
 
 SHOWN = 200
 """Items of each kind that stand on the page, at most."""
 
 
-def write_page(
-    path: Path, names: Sequence[str], answered: Sequence[Sequence[Item]], found: Sequence[Sequence[Comparison]]
-) -> None:
-    """The page of the first model against each of the others, in one file that needs no other."""
+def write_page(path: Path, compared: Compared) -> None:
+    """The page of the first model against each of the others, task by task, in one file that needs no other."""
+    names = compared.names
     parts = [
-        _pair((names[0], name), (answered[0], items), comparisons)
-        for name, items, comparisons in zip(names[1:], answered[1:], found, strict=True)
+        _pair((names[0], name), task if len(compared.answered) > 1 else "", (sides[0], items), comparisons)
+        for task, sides in compared.answered.items()
+        for name, items, comparisons in zip(names[1:], sides[1:], compared.comparisons[task], strict=True)
     ]
     title = html.escape(f"{names[0]} against {', '.join(names[1:])}")
     path.write_text(_PAGE.format(title=title, body="\n".join(parts)), encoding="utf-8")
 
 
-def _pair(names: tuple[str, str], items: tuple[Sequence[Item], Sequence[Item]], found: Sequence[Comparison]) -> str:
+def _pair(
+    names: tuple[str, str], task: str, items: tuple[Sequence[Item], Sequence[Item]], found: Sequence[Comparison]
+) -> str:
     left, right = map(html.escape, names)
+    on = f" on {html.escape(task)}" if task else ""
     rows = "".join(
         f"<tr><td>{c.metric}</td><td>{c.left:.4f}</td><td>{c.right:.4f}</td>"
         f"<td>{c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}]</td>"
-        f"<td>{c.p:.4f}</td><td>{_finding(c, names)}</td></tr>"
+        f"<td>{c.p:.4f}</td><td>{html.escape(finding(c, names))}</td></tr>"
         for c in found
     )
     table = (
-        f"<section><h2>{left} against {right}</h2><table><tr><th>metric</th><th>{left}</th><th>{right}</th>"
+        f"<section><h2>{left} against {right}{on}</h2><table><tr><th>metric</th><th>{left}</th><th>{right}</th>"
         f"<th>difference [95 %]</th><th>p (Holm)</th><th>finding</th></tr>{rows}</table></section>"
     )
     deciding = next((METRICS[c.metric] for c in found if METRICS[c.metric].kind != "counts"), None)
@@ -53,13 +57,6 @@ def _pair(names: tuple[str, str], items: tuple[Sequence[Item], Sequence[Item]], 
     ]
     same = sum(c == 0 for c in change)
     return table + "".join(told) + f"<p>{same:,} items score the same by {deciding.name}.</p>"
-
-
-def _finding(c: Comparison, names: tuple[str, str]) -> str:
-    if c.better is not None:
-        return html.escape(f"{names[0] if c.better == 'left' else names[1]} is better")
-    shown = f"; {c.items:,} items can show {c.could_show:.3f}" if c.could_show is not None else ""
-    return f"no difference beyond chance{shown}"
 
 
 def _listed(

@@ -155,11 +155,16 @@ def evaluate_tasks(
         for part, members in _parts(name, all_of, found).items():
             scores[part] = {metric.name: score(metric, members) for metric in chosen}
         if out is not None:
-            save_items(out / name.replace(":", "-") / "scores.jsonl", found, item_scores(chosen, found))
+            save_items(out / folder_of(name) / "scores.jsonl", found, item_scores(chosen, found))
     evaluation = Evaluation(scores, kept, said)
     if out is not None:
         (out / "evaluation.json").write_bytes(orjson.dumps(evaluation.as_dict(), option=orjson.OPT_INDENT_2) + b"\n")
     return evaluation
+
+
+def folder_of(task: str) -> str:
+    """The folder below `--out` that keeps the items of a benchmark."""
+    return Path(task).name.replace(":", "-")
 
 
 def _parts(name: str, all_of: Sequence[Asked], found: Sequence[Item]) -> dict[str, list[Item]]:

@@ -19,7 +19,7 @@ from tunesmith.evaluation.endpoint import Endpoint, is_endpoint
 from tunesmith.evaluation.intervals import bootstrap
 from tunesmith.evaluation.judging import NOTHING, Judge, Talk, compare_answers, longer_wins, rated, warnings
 from tunesmith.evaluation.metrics import Score, share
-from tunesmith.evaluation.task import files_of
+from tunesmith.evaluation.places import files_of
 from tunesmith.generation.decode import generate
 from tunesmith.generation.settings import GenerationSettings
 from tunesmith.run.opened import Say, open_model, to_stderr

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tunesmith.run.showing import sections
+from tunesmith.run.showing import sections, settings
 
 Journal = Sequence[Mapping[str, Any]]
 Points = list[tuple[float, float]]
@@ -18,9 +18,9 @@ Points = list[tuple[float, float]]
 WIDTH, HEIGHT, MARGIN = 640, 200, 44
 
 
-def page(report: Mapping[str, Any], journal: Journal) -> str:
-    """The page of a finished run, from its report and its journal."""
-    body = [*_verdict(report), *_curves(report, journal), *sections(report), *_facts(report)]
+def page(report: Mapping[str, Any], journal: Journal, recipe: str = "") -> str:
+    """The page of a finished run, from its report, its journal and the text of its resolved recipe."""
+    body = [*_verdict(report), *_curves(report, journal), *sections(report), *_facts(report), *settings(recipe)]
     return _PAGE.format(title=html.escape(f"Report of {report['run']}"), body="\n".join(body))
 
 

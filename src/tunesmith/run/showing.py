@@ -1,10 +1,11 @@
-"""What of a run's answers stands in its report: samples of base and tuned beside the reference, and the confusion.
+"""Parts of a run's page: samples of base and tuned beside the reference, the confusion, an audit, the settings.
 
 The decision: shown are the first questions of the validation set, never chosen ones; and a confusion is drawn only
 where references are labels that come back, because only there it says something.
 """
 
 import html
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tunesmith.training import durable
 
 SAMPLES = "samples.json"
 SHOWN = 8
+_SETTING = re.compile(r"(?P<indent> *)(?P<name>[\w-]+):(?: (?P<value>.*?))?(?:  # (?P<origin>.*))?")
 MOST_LABELS = 40
 
 
@@ -55,6 +57,36 @@ def sections(report: Mapping[str, Any]) -> Iterator[str]:
         yield (
             "<section><h2>The first validation questions</h2>" + "".join(map(_sample, report["samples"])) + "</section>"
         )
+
+
+def settings(recipe: str) -> Iterator[str]:
+    """The settings of a run with their origins, from the text of its resolved recipe: what was said or worked out as a
+    table, everything below it."""
+    if not recipe:
+        return
+    rows = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td><td>{html.escape(origin)}</td></tr>"
+        for name, value, origin in _with_origins(recipe)
+        if origin != "default"
+    )
+    yield (
+        '<section><h2>Settings that are not defaults, and where they come from</h2><div class="wide"><table>'
+        f"<tr><th>setting</th><th>value</th><th>origin</th></tr>{rows}</table></div>"
+        f"<details><summary>Every setting</summary><pre>{html.escape(recipe)}</pre></details></section>"
+    )
+
+
+def _with_origins(recipe: str) -> Iterator[tuple[str, str, str]]:
+    """Dotted name, value and origin of each line of a resolved recipe that ends with an origin."""
+    groups: list[str] = []
+    for line in recipe.splitlines():
+        found = _SETTING.fullmatch(line)
+        if found is None:
+            continue
+        depth = len(found["indent"]) // 2
+        groups[depth:] = [found["name"]]
+        if found["origin"]:
+            yield ".".join(groups), found["value"], found["origin"]
 
 
 def _sample(one: Mapping[str, str]) -> str:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tunesmith.errors import UsageError
-from tunesmith.evaluation.compare import compare, table
+from tunesmith.evaluation.compare import compare, compare_tasks, table
 from tunesmith.evaluation.item import Item
 
 
@@ -51,7 +51,8 @@ def test_metrics_without_item_scores_are_compared_by_permutation() -> None:
     for a, b in zip(left[:4], right[:4], strict=True):
         assert a.reference == b.reference
     (found,) = compare(left, right, ["f1_macro"])
-    assert (found.wins, found.losses, found.could_show) == (None, None, None)
+    assert (found.wins, found.losses) == (None, None)
+    assert found.could_show == pytest.approx(0.21, abs=0.05)
     assert found.test == "sign flip"
     assert found.better == "right"
 
@@ -62,6 +63,26 @@ def test_what_could_be_shown_is_said_when_nothing_was_found() -> None:
     assert found[0].better is None
     assert found[0].could_show == pytest.approx(0.27, abs=0.05)
     assert "no difference beyond chance; 50 items can show 0.2" in table(found, ("base", "tuned"))
+
+
+def test_no_proportion_can_show_less_than_six_items_that_differ() -> None:
+    same = answered([True] * 12)
+    (found,) = compare(same, same, ["exact_match"])
+    assert found.could_show == 0.5
+    assert "12 items can show 0.500" in table([found])
+    (few,) = compare(same[:5], same[:5], ["exact_match"])
+    assert few.could_show is None
+    assert "5 items are too few to show any" in table([few])
+
+
+def test_more_tasks_make_the_same_p_less_certain() -> None:
+    worse, better = answered([False] * 7 + [True] * 10), answered([True] * 17)
+    names = {"first": ["exact_match"], "second": ["exact_match"], "third": ["exact_match"]}
+    alone = compare_tasks({"first": (worse, better)}, names)["first"][0][0]
+    tasks = compare_tasks({"first": (worse, better), "second": (better, better), "third": (better, better)}, names)
+    assert alone.p < 0.05
+    assert tasks["first"][0][0].p == pytest.approx(3 * alone.p)
+    assert list(tasks) == ["first", "second", "third"]
 
 
 def test_a_false_alarm_is_as_rare_as_promised() -> None:

@@ -7,7 +7,7 @@ import pytest
 from unit.tokens.test_sandbox import ESCAPES, LEAKS
 
 from tunesmith.errors import DataError, UsageError
-from tunesmith.evaluation.task import Task, files_of, known, load_task, options_of, render
+from tunesmith.evaluation.task import Task, known, load_task, options_of, render
 from tunesmith.tokens import confined
 
 FIELDS = {"name": "colours", "version": 1, "says": "s", "data": "c.jsonl", "prompt": "{{ q }}", "answer": "{{ a }}"}
@@ -52,15 +52,6 @@ def test_options_are_templates_or_an_expression_for_a_list() -> None:
     assert options_of(Task(**FIELDS, options="choices.text"), row, "x") == ("red", "green")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="not a list"):
         options_of(Task(**FIELDS, options="q"), row, "x")  # type: ignore[arg-type]
-
-
-def test_files_are_found_with_their_subsets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("b", "a"):
-        (tmp_path / f"{name}_test.csv").touch()
-    monkeypatch.setenv("TUNESMITH_DATA", str(tmp_path))
-    assert [subset for _, subset in files_of("{subset}_test.csv", Path("task.yaml"))] == ["a", "b"]
-    with pytest.raises(DataError, match="TUNESMITH_DATA"):
-        files_of("nothing.csv", tmp_path / "task.yaml")
 
 
 LAUGHS = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"

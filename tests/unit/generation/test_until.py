@@ -1,4 +1,3 @@
-
 import pytest
 from unit.tokens.tiny import byte_level, saved
 

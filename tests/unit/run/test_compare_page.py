@@ -2,16 +2,18 @@
 
 from pathlib import Path
 
-from tunesmith.evaluation.compare import compare_many
+from tunesmith.evaluation.compare import compare_many, compare_tasks
 from tunesmith.evaluation.item import Item
+from tunesmith.run.compare import Compared
 from tunesmith.run.compare_page import write_page
 
 
 def test_losses_and_wins_stand_side_by_side_with_their_reference(tmp_path: Path) -> None:
     first = [Item("a", "a", prompt="q1"), Item("x", "b", prompt="q2"), Item("c", "c", prompt="q3")]
     second = [Item("<script>", "a", prompt="q1"), Item("b", "b", prompt="q2"), Item("c", "c", prompt="q3")]
-    found = compare_many(first, [second, first], ["exact_match"])
-    write_page(tmp_path / "page.html", ["<one>", "two", "three"], [first, second, first], found)
+    sides = {"words": [first, second, first]}
+    found = compare_tasks(sides, {"words": ["exact_match"]})
+    write_page(tmp_path / "page.html", Compared(["<one>", "two", "three"], sides, found))
     text = (tmp_path / "page.html").read_text()
     assert "<script>" not in text
     assert "<one>" not in text

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tunesmith.evaluation.item import Item
-from tunesmith.run.showing import SHOWN, answers, keep_samples, sections
+from tunesmith.run.showing import SHOWN, answers, keep_samples, sections, settings
 
 ITEMS = [
     Item(answer, reference, prompt=f"q{i}")
@@ -40,3 +40,24 @@ def test_what_was_answered_cannot_run_in_the_page() -> None:
     assert "none of them" in text
     assert "50.0% [10.0%, 90.0%]" in text
     assert "".join(sections({})) == ""
+
+
+def test_every_setting_stands_on_the_page_with_its_origin() -> None:
+    recipe = """# The resolved recipe.
+#   torch: 2
+model: tiny  # command line
+data:
+  train: "a # b.jsonl"  # recipe.yaml:3
+training:
+  steps: 8  # default
+  optimizer:
+    beta1: 0.8  # resolved: <why>
+  warmup: 0.1  # command line
+"""
+    text = "".join(settings(recipe))
+    assert "<td>model</td><td>tiny</td><td>command line</td>" in text
+    assert "<td>data.train</td><td>&quot;a # b.jsonl&quot;</td><td>recipe.yaml:3</td>" in text
+    assert "<td>training.optimizer.beta1</td><td>0.8</td><td>resolved: &lt;why&gt;</td>" in text
+    assert "<td>training.warmup</td>" in text
+    assert "<td>training.steps</td>" not in text
+    assert "  steps: 8  # default" in text
