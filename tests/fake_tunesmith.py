@@ -2,7 +2,7 @@
 
 It understands `data check FILE … --json` and `train DATA name=value…` / `train --resume run`, and behaves as the
 content of the data asks: `BROKEN` is invalid, `CRASH` kills itself, `SLOW` waits between steps until it is told to end,
-`FULL` says that the disk is full.
+`FULL` says that the disk is full, `POOR` that there is too little memory.
 """
 
 import json
@@ -46,6 +46,9 @@ def train(data: str) -> int:
     (run / "recipe.yaml").write_text("data:\n  train: ../train.jsonl\ntraining:\n  steps: 6\n  batch_size: 8\n")
     if "FULL" in data:
         print("Error: run: cannot be written: the disk is full.", file=sys.stderr)
+        return 1
+    if "POOR" in data:
+        print("Error: run: there is too little memory for a step. Go on with smaller micro-batches.", file=sys.stderr)
         return 1
     journal = run / "metrics.jsonl"
     done = len(journal.read_text().splitlines()) if journal.is_file() else 0

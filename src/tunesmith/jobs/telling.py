@@ -78,4 +78,6 @@ def code_of(said: str, code: int) -> str:
     """The code of what a command said when it ended with `code`."""
     if "disk is full" in said or "No space left" in said:
         return "disk_full"
+    if "too little memory" in said:
+        return "out_of_memory"
     return {2: "invalid_hyperparameters", 3: "invalid_training_file"}.get(code, "training_failed")

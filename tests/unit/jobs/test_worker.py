@@ -58,6 +58,7 @@ def test_epochs_left_open_follow_the_published_rule(bench: Any, finished: Finish
         ("{}\n" * 9, "invalid_n_examples", "has 9 example(s), but must have at least 10"),
         ("{}\n" * 20 + "BROKEN\n" * 3, "invalid_training_file", "Line 21, messages[0].role: what? (2 more"),
         ("FULL\n" * 20, "disk_full", "the disk is full"),
+        ("POOR\n" * 20, "out_of_memory", "too little memory"),
         ("CRASH\n" * 20, "out_of_memory", "killed 3 times"),
     ],
 )
