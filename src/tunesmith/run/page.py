@@ -15,7 +15,7 @@ from tunesmith.run.showing import sections, settings
 Journal = Sequence[Mapping[str, Any]]
 Points = list[tuple[float, float]]
 
-WIDTH, HEIGHT, MARGIN = 640, 200, 44
+WIDTH, HEIGHT, MARGIN = 640, 200, 56
 
 
 def page(report: Mapping[str, Any], journal: Journal, recipe: str = "") -> str:
@@ -109,16 +109,26 @@ def _verdict(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _curves(report: Mapping[str, Any], journal: Journal) -> Iterator[str]:
     steps, best = report["steps"], report["best_step"]
-    losses = {"training": _of(journal, "loss"), "validation": _of(journal, "validation_loss")}
+    losses = {
+        "training": _of(journal, "loss"),
+        "validation": [*_before(report["validation_loss"]), *_of(journal, "validation_loss")],
+    }
     yield _figure("Loss (nats per target)", losses, steps, best)
     names = sorted({key for entry in journal for key in entry if key.startswith("task_")})
     for name in names:
-        yield _figure(name.removeprefix("task_"), {name.removeprefix("task_"): _of(journal, name)}, steps, best)
+        line = [*_before(report["task"].get(name, {})), *_of(journal, name)]
+        yield _figure(name.removeprefix("task_"), {name.removeprefix("task_"): line}, steps, best)
     kept = report.get("retention") or {}
     points = _of(journal, "retention_loss")
     if points and kept.get("loss_before") is not None:
         lost = [(0.0, 0.0), *((step, value - kept["loss_before"]) for step, value in points)]
         yield _figure("Lost on general text (nats per token above the base)", {"lost": lost}, steps, best)
+
+
+def _before(change: Mapping[str, Any]) -> Points:
+    """What was measured before the first step, as a point of the curve."""
+    before = change.get("before")
+    return [(0.0, float(before))] if before is not None and math.isfinite(before) else []
 
 
 def _of(journal: Journal, key: str) -> Points:
@@ -203,6 +213,7 @@ pre {{ white-space: pre-wrap; overflow-wrap: anywhere; font: inherit; margin: 0 
 .side {{ display: grid; grid-template-columns: repeat(3, 1fr); gap: 1rem; margin: .5rem 0 1rem }}
 table {{ border-collapse: collapse }} .wide td {{ white-space: nowrap }}
 td, th {{ text-align: left; padding: .15rem .6rem .15rem 0; font-weight: normal }}
+.settings td {{ white-space: normal; overflow-wrap: break-word; max-width: 22rem; vertical-align: top }}
 .confusion td {{ text-align: right; padding: .1rem .4rem; min-width: 1.2rem }}
 .confusion tr:first-child th {{ vertical-align: bottom }}
 .confusion tr:first-child th span {{ writing-mode: vertical-rl; transform: rotate(180deg) }}

@@ -65,12 +65,14 @@ def settings(recipe: str) -> Iterator[str]:
     if not recipe:
         return
     rows = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td><td>{html.escape(origin)}</td></tr>"
+        f"<tr><td>{html.escape(name).replace('.', '.<wbr>')}</td>"
+        f"<td>{html.escape(value)}</td><td>{html.escape(origin)}</td></tr>"
         for name, value, origin in _with_origins(recipe)
         if origin != "default"
     )
     yield (
-        '<section><h2>Settings that are not defaults, and where they come from</h2><div class="wide"><table>'
+        '<section><h2>Settings that are not defaults, and where they come from</h2><div class="wide">'
+        '<table class="settings">'
         f"<tr><th>setting</th><th>value</th><th>origin</th></tr>{rows}</table></div>"
         f"<details><summary>Every setting</summary><pre>{html.escape(recipe)}</pre></details></section>"
     )

@@ -205,7 +205,7 @@ def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> R
         after = joules()
         # A counter that has started anew in between says nothing.
         found["joules"] = round(after - used) if after is not None and used is not None and after >= used else None
-        now = numbers() if numbers is not None and (choice is not None or numbers.items) else None
+        now = numbers() if numbers is not None and (choice is not None or numbers.asks) else None
         if numbers is not None and now is not None:
             found |= answers(folder, numbers.items)
             if choice is not None:

@@ -34,6 +34,11 @@ class Validation:
         self._settings, _ = suitable(self._questions, None)
         self.items: list[Item] = []
 
+    @property
+    def asks(self) -> bool:
+        """Whether it asks questions beside measuring the loss."""
+        return bool(self._questions)
+
     def __call__(self) -> Numbers:
         found = measure(self._network, self._examples, self._how)
         measured = {"validation_loss": found.loss, "validation_accuracy": found.accuracy}

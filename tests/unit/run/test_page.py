@@ -1,7 +1,7 @@
 from html.parser import HTMLParser
 from typing import Any
 
-from tunesmith.run.page import card, page, pair
+from tunesmith.run.page import MARGIN, card, page, pair
 
 SCORE = {"value": 0.02, "low": 0.01, "high": 0.03, "items": 8}
 REPORT: dict[str, Any] = {
@@ -66,3 +66,11 @@ def test_the_card_is_the_hubs_markdown() -> None:
     lines = card(REPORT, base="org/tiny", adapter=True).splitlines()
     assert lines[:4] == ["---", "library_name: peft", "pipeline_tag: text-generation", "base_model: org/tiny"]
     assert "- **Gained:** validation loss 2.0000 → 0.5000; exact_match 0.1000 → 0.9000" in lines
+
+
+def test_a_curve_begins_with_what_was_measured_before_the_first_step() -> None:
+    text = page(REPORT, JOURNAL)
+    of_task = text[text.index("<h2>exact_match") :]
+    points = of_task[of_task.index('points="') + 8 :].split('"')[0].split()
+    assert len(points) == 2
+    assert points[0].startswith(f"{MARGIN:.1f},")

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+from tiny_model import chat_file
+
 from tunesmith.evaluation.item import Item
+from tunesmith.recipe import load_recipe
 from tunesmith.run.showing import SHOWN, answers, keep_samples, sections, settings
+from tunesmith.run.train import resume, train
 
 ITEMS = [
     Item(answer, reference, prompt=f"q{i}")
@@ -56,8 +60,19 @@ training:
 """
     text = "".join(settings(recipe))
     assert "<td>model</td><td>tiny</td><td>command line</td>" in text
-    assert "<td>data.train</td><td>&quot;a # b.jsonl&quot;</td><td>recipe.yaml:3</td>" in text
-    assert "<td>training.optimizer.beta1</td><td>0.8</td><td>resolved: &lt;why&gt;</td>" in text
-    assert "<td>training.warmup</td>" in text
-    assert "<td>training.steps</td>" not in text
+    assert "<td>data.<wbr>train</td><td>&quot;a # b.jsonl&quot;</td><td>recipe.yaml:3</td>" in text
+    assert "<td>training.<wbr>optimizer.<wbr>beta1</td><td>0.8</td><td>resolved: &lt;why&gt;</td>" in text
+    assert "<td>training.<wbr>warmup</td>" in text
+    assert "<td>training.<wbr>steps</td>" not in text
     assert "  steps: 8  # default" in text
+
+
+def test_a_finished_run_that_is_resumed_still_shows_its_answers(folder: Path, tmp_path: Path) -> None:
+    data, held = chat_file(tmp_path / "train.jsonl"), chat_file(tmp_path / "held.jsonl", start=100, count=6)
+    said = [
+        f"model={folder}", f"run={tmp_path / 'run'}", f"data.validation={held}", "training.steps=2",
+        "retention.text=off", "training.validation.metric=task_exact_match",
+    ]  # fmt: skip
+    first = train(load_recipe(str(data), said), say=lambda _: None)
+    again = resume(first.folder, say=lambda _: None)
+    assert again.report["samples"] == first.report["samples"]
