@@ -6,6 +6,7 @@ with one process and with two, and without the weights that Tunesmith makes besi
 of the records, the split, and the cache on disk.
 
     python benchmarks/encode.py 50000          needs the package `datasets`; writes a generated file of so many rows
+    python benchmarks/encode.py FILE.jsonl     conversations as `tunesmith data convert --to messages` writes them
 """
 
 import json
@@ -112,10 +113,13 @@ def same_ids(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    rows = int(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "rows.jsonl"
-        write_rows(data, rows)
+        data = Path(sys.argv[1])
+        if not data.is_file():
+            data = Path(folder) / "rows.jsonl"
+            write_rows(data, int(sys.argv[1]))
+        with data.open("rb") as lines:
+            rows = sum(1 for _ in lines)
         if sys.argv[2:]:  # one way alone, for instance without the peer's package
             measured(sys.argv[2], data, rows)
         else:

@@ -2,26 +2,25 @@
 
 The decision: a cache is named after everything that its content follows from (the bytes of the data, the tokenizer and
 template, every setting that says how they are read and what is dropped, and this code's version), so a stale one cannot
-be used. The files are read twice: for the keys that decide the split, and to encode. What a killed process had encoded
-is kept, and the next one goes on from there. The numbers are those of data held in memory.
+be used. The files are read once: all of it is encoded in one place, and a set is a list of places there, because the
+split is known only when every prompt has been seen. What a killed process had encoded is kept, and the next one goes on
+from there. The numbers are those of data held in memory.
 """
 
 import hashlib
 import os
 import shutil
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from itertools import islice
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from tunesmith.data.checks import Finding, Findings, find
+from tunesmith.data.checks import Finding, Findings, find, stopping
 from tunesmith.data.example import AnyExample, Origin
 from tunesmith.data.files import find_files, fingerprint
 from tunesmith.data.reading import Balance, Reading, stream_examples
@@ -31,19 +30,18 @@ from tunesmith.errors import DataError, RecipeError
 from tunesmith.models.cache import flush, home
 from tunesmith.run.examples import Books, Rewrite, Sets, read_sets, require_enough, shares
 from tunesmith.tokens.encode import Encoder
-from tunesmith.tokens.store import Store, StoreWriter
+from tunesmith.tokens.store import Store, StoreWriter, write_places
 
 KEPT, LARGE = 2**20, 64 * 2**20
 """From so many bytes on, what was encoded is kept for the next run; and is encoded on disk, not in memory."""
 PORTION = 2048
 """Examples between two states that an interrupted encoding can go on from."""
-_VERSION = "3"
-_DONE, _STATE = "sets.json", "state.json"
+_VERSION = "4"
+_DONE, _STATE, _ALL, _OWNERS, _PLACES = "sets.json", "state.json", "examples", "owners", "{}.places"
 
+_OWNER = "<i8"
 _KEY = 16
 """Bytes of a key that are kept: enough that two prompts never share them by chance."""
-
-Tell = Callable[[int, int | None], object]
 
 
 def encoded_sets(
@@ -52,13 +50,13 @@ def encoded_sets(
     *,
     context: int,
     split_turns: bool = False,
-    tell: Tell = lambda done, of: None,
+    tell: Callable[[int], object] = lambda done: None,
     rewrite: Rewrite | None = None,
 ) -> Sets:
     """`read_sets` of small data; of large ones the same sets from the cache, made if they are not there.
 
-    Of large data, held-out prompts that are trained are looked for exactly, not nearly. `tell` is given how many
-    examples have been read (of None), then how many of how many have been encoded.
+    Of large data, held-out prompts that are trained are looked for exactly, not nearly. `tell` is given the number of
+    examples that have been encoded, now and then.
 
     Raises:
         DataError: as `read_sets`.
@@ -86,7 +84,7 @@ def encoded_sets(
     done = orjson.loads((folder / _DONE).read_bytes())
     leaks = tuple(map(_finding, done.pop("leaks")))
     warned = tuple((_finding(found), count) for found, count in done.pop("warned"))
-    train, validation, test = (Store(folder / side) for side in SIDES)
+    train, validation, test = (Store(folder / _ALL, folder / _PLACES.format(side)) for side in SIDES)
     sets = Sets(train, validation, test, leaks=leaks, warned=warned, **done)
     require_enough(data, len(sets.train))
     return sets
@@ -95,11 +93,15 @@ def encoded_sets(
 def _keep(sets: Sets, folder: Path) -> None:
     """Write sets that are held in memory as `_Encoding` leaves them."""
     partial = folder.with_name(f".{folder.name}.partial")
-    for side in SIDES:
-        with StoreWriter(partial / side) as writer:
-            writer.cut(None)
-            writer.add(getattr(sets, side))
-            writer.state()
+    at = 0
+    with StoreWriter(partial / _ALL) as writer:
+        writer.cut(None)
+        for side in SIDES:
+            examples = getattr(sets, side)
+            writer.add(examples)
+            write_places(partial / _PLACES.format(side), np.arange(at, at + len(examples)))
+            at += len(examples)
+        writer.state()
     done = {
         "read": sets.read, "dropped": dict(sets.dropped), "format": sets.format, "sha256": dict(sets.sha256),
         "findings": dict(sets.findings), "leaks": sets.leaks, "warned": sets.warned,
@@ -167,84 +169,101 @@ class _Encoding:
         self._data, self._books, self._sums = data, books, sums
         self._folder = folder
         self._partial = folder.with_name(f".{folder.name}.partial")
-        self._formats: str = ""
+        self._at = self._done = 0
+        self._refused = False
 
-    def run(self, tell: Tell) -> None:
+    def run(self, tell: Callable[[int], object]) -> None:
         """Encode what has not been encoded yet, and give the folder its name."""
         share, files = shares(self._data)
-        trained = self._keys("train", self._data.train, tell)
-        sides = assign_packed(trained.packed(), validation=share["validation"], test=share["test"])
-        leaks: list[Finding] = []
-        for name, source in files.items():
-            held_out = self._keys(name, source, tell)
-            leaks += _leaks(trained, sides, held_out)
-            sides = np.append(sides, np.full(len(held_out), SIDES.index(name), dtype=np.uint8))
         try:
-            self._encode([self._data.train, *files.values()], sides, tell)
+            with StoreWriter(self._partial / _ALL) as writer, (self._partial / _OWNERS).open("ab") as owners:
+                self._go_on(writer, owners)
+                read = {
+                    name: self._read(name, source, lambda portion: self._encode(portion, writer, owners, tell))
+                    for name, source in {"train": self._data.train, **files}.items()
+                }
+            for name, (reading, _) in read.items():
+                self._books.enter(f"data.{name}", reading)
             self._books.close()
         except DataError:
             shutil.rmtree(self._partial, ignore_errors=True)
             raise
+        trained = read["train"][1]
+        sides = assign_packed(trained.packed(), validation=share["validation"], test=share["test"])
+        leaks: list[Finding] = []
+        for name in files:
+            held_out = read[name][1]
+            leaks += _leaks(trained, sides, held_out)
+            sides = np.append(sides, np.full(len(held_out), SIDES.index(name), dtype=np.uint8))
+        self._write_places(sides)
         books = self._books
         done = {
-            "read": books.total, "dropped": dict(books.dropped), "format": self._formats, "sha256": books.sha256,
-            "findings": dict(books.findings), "leaks": leaks,
-            "warned": list(books.warned.values()),
+            "read": books.total, "dropped": dict(books.dropped), "format": read["train"][0].format,
+            "sha256": books.sha256, "findings": dict(books.findings), "leaks": leaks,
+            "warned": tuple(books.warned.values()),
         }  # fmt: skip
         _finish(done, self._partial, self._folder)
 
-    def _keys(self, name: str, source: str | tuple[str, ...], tell: Tell) -> "_Keys":
-        """The keys of a set's prompts and where its examples stand; findings are counted."""
-        balance, findings, keys = Balance(), Findings(), _Keys()
-        for item in self._stream(source, balance):
+    def _read(
+        self, name: str, source: str | tuple[str, ...], encode: Callable[[list[AnyExample]], object]
+    ) -> tuple[Reading, _Keys]:
+        """What a set holds, and the keys of its prompts; its examples are given to `encode` on the way."""
+        d, balance, findings, keys = self._data, Balance(), Findings(), _Keys()
+        portion: list[AnyExample] = []
+        for item in stream_examples(source, balance, format=d.format, fields=d.fields, system=d.system):
             if isinstance(item, Finding):
                 findings.add(item)
-            else:
-                keys.add(item)
-                if len(keys) % PORTION == 0:
-                    tell(len(keys), None)
-        read = Reading(
+                # What stops the run anyway is not encoded, only read to its end to tell all that does.
+                self._refused = self._refused or bool(
+                    stopping([item], on_bad_record=d.on_bad_record, on_no_target=d.on_no_target, allow=d.allow)
+                )
+                continue
+            keys.add(item)
+            portion.append(item)
+            if len(portion) == PORTION:
+                encode(portion)
+                portion = []
+        encode(portion)
+        reading = Reading(
             (), tuple(findings.kept), "+".join(balance.formats), balance.read, dict(balance.dropped), self._sums[name],
             dict(findings.totals),
         )  # fmt: skip
-        self._books.enter(f"data.{name}", read)
-        self._formats = self._formats or read.format
-        return keys
+        return reading, keys
 
-    def _stream(self, source: str | tuple[str, ...], balance: Balance) -> Iterator[AnyExample | Finding]:
-        d = self._data
-        return stream_examples(source, balance, format=d.format, fields=d.fields, system=d.system)
+    def _encode(
+        self, portion: list[AnyExample], writer: StoreWriter, owners: BinaryIO, tell: Callable[[int], object]
+    ) -> None:
+        """Append what the examples become, unless an interrupted encoding did; remember how far it came."""
+        first, self._at = self._at, self._at + len(portion)
+        if self._at <= self._done or self._refused or not portion:
+            return
+        encoded = list(self._books.encode_each(portion))
+        writer.add([one for parts in encoded for one in parts])
+        counts = [len(parts) for parts in encoded]
+        owners.write(np.repeat(np.arange(first, self._at, dtype=_OWNER), counts).tobytes())
+        owners.flush()
+        state = {"at": self._at, "books": self._books.state(), "store": writer.state(), "owners": owners.tell()}
+        fresh = self._partial / f"{_STATE}.new"
+        fresh.write_bytes(orjson.dumps(state))
+        os.replace(fresh, self._partial / _STATE)
+        tell(self._at)
 
-    def _encode(self, sources: Sequence[str | tuple[str, ...]], sides: NDArray[np.uint8], tell: Tell) -> None:
-        state = self._state()
+    def _go_on(self, writer: StoreWriter, owners: BinaryIO) -> None:
+        try:
+            state = orjson.loads((self._partial / _STATE).read_bytes())
+        except (FileNotFoundError, orjson.JSONDecodeError):
+            state = None
+        writer.cut(None if state is None else state["store"])
+        owners.truncate(0 if state is None else state["owners"])
+        owners.seek(0, os.SEEK_END)
+        writer.state()
         if state is not None:
             self._books.restore(state["books"])
-        every = (e for s in sources for e in self._stream(s, Balance()) if not isinstance(e, Finding))
-        at = 0 if state is None else int(state["at"])
-        examples = islice(every, at, None)
-        with ExitStack() as stack:
-            writers = {side: stack.enter_context(StoreWriter(self._partial / side)) for side in SIDES}
-            for side, writer in writers.items():
-                writer.cut(None if state is None else state["stores"][side])
-            while portion := list(islice(examples, PORTION)):
-                side_of = sides[at : at + len(portion)].tolist()
-                for number, writer in enumerate(writers.values()):
-                    wanted = [e for e, side in zip(portion, side_of, strict=True) if side == number]
-                    writer.add(self._books.encode(wanted))
-                at += len(portion)
-                self._remember(at, writers)
-                tell(at, len(sides))
-            self._remember(at, writers)
+            self._done = int(state["at"])
 
-    def _state(self) -> dict[str, Any] | None:
-        try:
-            found: dict[str, Any] = orjson.loads((self._partial / _STATE).read_bytes())
-        except (FileNotFoundError, orjson.JSONDecodeError):
-            return None
-        return found
-
-    def _remember(self, at: int, writers: dict[str, StoreWriter]) -> None:
-        stores = {side: writer.state() for side, writer in writers.items()}
-        fresh = self._partial / f"{_STATE}.new"
-        fresh.write_bytes(orjson.dumps({"at": at, "books": self._books.state(), "stores": stores}))
-        os.replace(fresh, self._partial / _STATE)
+    def _write_places(self, sides: NDArray[np.uint8]) -> None:
+        """The places of each set's examples, which stand where the records that they were made of do."""
+        side_of = sides[np.fromfile(self._partial / _OWNERS, dtype=_OWNER)]
+        for number, side in enumerate(SIDES):
+            write_places(self._partial / _PLACES.format(side), np.flatnonzero(side_of == number))
+        (self._partial / _OWNERS).unlink()

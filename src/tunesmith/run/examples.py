@@ -5,7 +5,7 @@ is trained, set aside for validation or test, or dropped with a reason; else the
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -182,11 +182,13 @@ class Books:
 
     def encode(self, examples: Sequence[AnyExample]) -> tuple[EncodedExample, ...]:
         """The examples that can be trained."""
-        encoded: list[EncodedExample] = []
+        return tuple(part for parts in self.encode_each(examples) for part in parts)
+
+    def encode_each(self, examples: Sequence[AnyExample]) -> Iterator[list[EncodedExample]]:
+        """What can be trained of each example."""
         for start in range(0, len(examples), CHUNK):
             for parts in self._encoded(examples[start : start + CHUNK]):
-                encoded += [part for part in parts if self._usable(part)]
-        return tuple(encoded)
+                yield [part for part in parts if self._usable(part)]
 
     def _encoded(self, chunk: Sequence[AnyExample]) -> list[list[EncodedExample]]:
         if all(isinstance(e, Example) for e in chunk):

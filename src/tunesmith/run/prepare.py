@@ -216,15 +216,15 @@ def _with_control_tokens(source: Source, choice: str | None, say: Say) -> Source
     return with_tokens(source, files, like={added[text]: start for text in missing})
 
 
-def _telling(say: Say) -> Callable[[int, int | None], object]:
-    """Tells of large data: how many examples have been read, then every tenth of their encoding."""
-    told = {False: 0, True: 0}
+def _telling(say: Say) -> Callable[[int], object]:
+    """Tells of large data how many examples have been encoded, now and then."""
+    told = 0
 
-    def tell(done: int, of: int | None) -> None:
-        reached = done // READ_TOLD if of is None else done * 10 // of
-        if reached > told[of is None]:
-            told[of is None] = reached
-            say(f"  read {done:,} examples" if of is None else f"  encoded {done:,} of {of:,} examples")
+    def tell(done: int) -> None:
+        nonlocal told
+        if done // READ_TOLD > told:
+            told = done // READ_TOLD
+            say(f"  encoded {done:,} examples")
 
     return tell
 

@@ -1,7 +1,8 @@
 """Store: encoded examples on disk, mapped into memory, so that a set may be larger than the machine's memory.
 
 The decision: five flat files (ids, weights, where each example ends, and its origin), appended to and never rewritten;
-an example is a view into them. A writer can be cut back to an earlier state, so encoding goes on after a crash.
+an example is a view into them, and a set is a list of places. A writer can be cut back to an earlier state, so encoding
+goes on after a crash.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,22 +19,25 @@ from tunesmith.tokens.encoded import EncodedExample
 
 _FILES: Mapping[str, str] = {"ids": "<i4", "weights": "<f4", "ends": "<i8", "lines": "<i8", "files": "<i4"}
 _NAMES = "names.json"
+_PLACE = "<i8"
 
 
 class Store(Sequence[EncodedExample]):
-    """The examples of a folder that a `StoreWriter` has filled, in order."""
+    """The examples of a folder that a `StoreWriter` has filled, in order; those alone whose places a file holds."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, places: Path) -> None:
         self._arrays = {name: _mapped(folder / name, kind) for name, kind in _FILES.items()}
         self._names: list[str] = orjson.loads((folder / _NAMES).read_bytes())
+        self._places = _mapped(places, _PLACE)
 
     def __len__(self) -> int:
-        return len(self._arrays["ends"])
+        return len(self._places)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each example."""
-        return np.diff(self._arrays["ends"], prepend=0)
+        lengths: NDArray[np.int64] = np.diff(self._arrays["ends"], prepend=0)[self._places]
+        return lengths
 
     @overload
     def __getitem__(self, place: int) -> EncodedExample: ...
@@ -45,10 +49,15 @@ class Store(Sequence[EncodedExample]):
         at = place + len(self) if place < 0 else place
         if not 0 <= at < len(self):
             raise IndexError(place)
-        arrays = self._arrays
+        arrays, at = self._arrays, int(self._places[at])
         start, end = int(arrays["ends"][at - 1]) if at else 0, int(arrays["ends"][at])
         origin = Origin(self._names[arrays["files"][at]], int(arrays["lines"][at]))
         return EncodedExample(arrays["ids"][start:end], arrays["weights"][start:end], origin)
+
+
+def write_places(file: Path, places: NDArray[np.int64]) -> None:
+    """Write which examples of a folder, in which order, are a `Store`."""
+    file.write_bytes(places.astype(_PLACE).tobytes())
 
 
 class StoreWriter:

@@ -56,13 +56,13 @@ def broken_file(path: Path) -> Path:
 def test_the_sets_are_those_of_data_in_memory(encoder: Encoder, tmp_path: Path) -> None:
     file = str(broken_file(tmp_path / "data.jsonl"))
     data = DataSettings(train=file, validation=0.2, test=0.1, on_bad_record="drop", on_no_target="drop")
-    told: list[tuple[int, int | None]] = []
-    found = encoded_sets(data, encoder, context=512, tell=lambda *numbers: told.append(numbers))
+    told: list[int] = []
+    found = encoded_sets(data, encoder, context=512, tell=told.append)
     assert_same(found, read_sets(data, encoder, context=512))
-    assert told[-1] == (38, 38)
+    assert told == [7, 14, 21, 28, 35, 38]
     assert found.train[-1].origin == found.train[len(found.train) - 1].origin
-    again: list[tuple[int, int]] = []
-    assert_same(encoded_sets(data, encoder, context=512, tell=lambda *n: again.append(n)), found)
+    again: list[int] = []
+    assert_same(encoded_sets(data, encoder, context=512, tell=again.append), found)
     assert again == []
 
 
@@ -98,18 +98,21 @@ def test_an_interrupted_encoding_goes_on_where_it_was(encoder: Encoder, tmp_path
     class Killed(BaseException):
         pass
 
-    def kill(done: int, of: int | None) -> None:
-        if of is not None and done >= 20:
+    def kill(done: int) -> None:
+        if done >= 20:
             raise Killed
 
     with pytest.raises(Killed):
         encoded_sets(data, encoder, context=512, tell=kill)
-    for file in (tmp_path / "home" / "encoded").glob(".*.partial/train/ids"):
+    for file in (tmp_path / "home" / "encoded").glob(".*.partial/examples/ids"):
         with file.open("ab") as out:
             out.write(b"torn")
-    told: list[tuple[int, int | None]] = []
-    found = encoded_sets(data, encoder, context=512, tell=lambda *numbers: told.append(numbers))
-    assert [done for done, of in told if of is not None] == [28, 35, 40]
+    for file in (tmp_path / "home" / "encoded").glob(".*.partial/owners"):
+        with file.open("ab") as out:
+            out.write(b"torn too")
+    told: list[int] = []
+    found = encoded_sets(data, encoder, context=512, tell=told.append)
+    assert told == [28, 35, 40]
     assert_same(found, read_sets(data, encoder, context=512))
 
 
@@ -120,7 +123,7 @@ def test_another_file_template_or_setting_is_another_cache(encoder: Encoder, fol
 
     def encoded_anew(data: DataSettings, encoder: Encoder, context: int = 512) -> bool:
         told: list[int] = []
-        encoded_sets(data, encoder, context=context, tell=lambda done, of: told.append(done))
+        encoded_sets(data, encoder, context=context, tell=told.append)
         return bool(told)
 
     assert encoded_anew(data, encoder)
