@@ -3,7 +3,8 @@
 The decision: every server runs alone, on the same threads, with the same float32 weights; each client sends its next
 request when its last one has ended; all stream, greedily, and every answer must have exactly the tokens that were
 asked for, or the row is void. The prompts begin with one system message, as those of a real service do (`--system 0`
-leaves it away). Answers are compared with Tunesmith's, which runs first.
+leaves it away). Answers are compared with Tunesmith's, which runs first. On a machine with other work the server's own
+seconds of processor time say more than the clock.
 
     python benchmarks/serving.py --clients 1 4 16 --requests 32 --tokens 64 --threads 2 \
         --llama-python ENVIRONMENT/bin/python --gguf smollm2-f32.gguf
@@ -26,7 +27,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,12 @@ class Server:
     command: Sequence[str]
     model: str
     key: str = "none"
+    process: int = 0
+
+    def used(self) -> float:
+        """Seconds of processor time that its process has used (fields 14 and 15 of /proc/PID/stat)."""
+        fields = Path(f"/proc/{self.process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,7 @@ def running(server: Server, port: int, threads: int, folder: Path) -> Iterator[S
         if process.poll() is not None:
             raise RuntimeError(f"{server.name} did not begin: {log.read_text()[-500:]}")
         keys = [line.rpartition(" ")[2] for line in out.read_text().splitlines() if line.startswith("API key")]
-        yield Server(server.name, server.command, server.model, keys[0] if keys else "none")
+        yield replace(server, key=keys[0] if keys else "none", process=process.pid)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
@@ -149,8 +156,18 @@ async def ask(http: httpx.AsyncClient, server: Server, number: int, given: argpa
     return Answered(first, time.perf_counter() - began, counted or pieces, text)
 
 
-async def load(server: Server, port: int, clients: int, given: argparse.Namespace) -> tuple[float, list[Answered]]:
-    """The seconds that so many clients needed for all requests, and the answers in the order of the requests."""
+@dataclass(frozen=True)
+class Load:
+    """What so many clients measured: seconds by the clock and of the server's processor time, answers in order."""
+
+    clients: int
+    seconds: float
+    used: float
+    answers: list[Answered]
+
+
+async def load(server: Server, port: int, clients: int, given: argparse.Namespace) -> Load:
+    """All requests, sent by so many clients."""
     waiting, answers = iter(range(given.requests)), dict[int, Answered]()
     headers = {"authorization": f"Bearer {server.key}"}
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=600) as http:
@@ -161,21 +178,23 @@ async def load(server: Server, port: int, clients: int, given: argparse.Namespac
 
         for number in (-2, -1):  # the model is loaded, and the system message has been seen
             await ask(http, server, number, given)
-        began = time.perf_counter()
+        began, used = time.perf_counter(), server.used()
         await asyncio.gather(*(client() for _ in range(clients)))
-        return time.perf_counter() - began, [answers[number] for number in sorted(answers)]
+        seconds, used = time.perf_counter() - began, server.used() - used
+    return Load(clients, seconds, used, [answers[number] for number in sorted(answers)])
 
 
-def row(server: Server, clients: int, seconds: float, answers: list[Answered], same: float, tokens: int) -> str:
+def row(server: Server, found: Load, reference: list[str], tokens: int) -> str:
     """A line of the table."""
-    firsts = sorted(answer.first for answer in answers)
-    late = firsts[min(len(firsts) - 1, round(0.95 * len(firsts)))]
-    counts = sorted({answer.tokens for answer in answers})
+    firsts, count = sorted(answer.first for answer in found.answers), len(found.answers)
+    late = firsts[min(count - 1, round(0.95 * count))]
+    same = sum(answer.text == other for answer, other in zip(found.answers, reference, strict=True)) / count
+    counts = sorted({answer.tokens for answer in found.answers})
     void = "" if counts == [tokens] else f" **void: {counts} tokens**"
-    rate = sum(answer.tokens for answer in answers) / seconds
+    rate, first = sum(answer.tokens for answer in found.answers) / found.seconds, statistics.median(firsts)
     return (
-        f"| {server.name} | {clients} | {len(answers) / seconds:.2f} | {rate:.1f} | {statistics.median(firsts):.2f} "
-        f"| {late:.2f} | {same:.0%}{void} |"
+        f"| {server.name} | {found.clients} | {count / found.seconds:.2f} | {rate:.1f} | {first:.2f} | {late:.2f} "
+        f"| {found.used / count:.2f} | {same:.0%}{void} |"
     )
 
 
@@ -185,19 +204,17 @@ def main(given: argparse.Namespace) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     print(f"{given.requests} requests, {given.tokens} tokens each, {given.threads} threads, float32, {MODEL}\n")
-    print("| server | clients | requests/s | tokens/s | first token s, median | 95 % | answers as Tunesmith's |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+    print("| server | clients | requests/s | tokens/s | first token s | 95 % | CPU s a request | answers as ours |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
     reference: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         for server in servers(given, Path(folder) / "home", port):
             try:
                 with running(server, port, given.threads, Path(folder)) as begun:
                     for clients in given.clients:
-                        seconds, answers = asyncio.run(load(begun, port, clients, given))
-                        reference = reference or [answer.text for answer in answers]
-                        pairs = zip(answers, reference, strict=True)
-                        same = sum(a.text == b for a, b in pairs) / len(answers)
-                        print(row(begun, clients, seconds, answers, same, given.tokens), flush=True)
+                        found = asyncio.run(load(begun, port, clients, given))
+                        reference = reference or [answer.text for answer in found.answers]
+                        print(row(begun, found, reference, given.tokens), flush=True)
             except (RuntimeError, httpx.HTTPError) as error:
                 print(f"| {server.name} | did not answer: {' '.join(str(error).split())[-300:]} |", flush=True)
 
