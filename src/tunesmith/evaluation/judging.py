@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tunesmith.data.example import Message
-from tunesmith.evaluation.intervals import bootstrap, wilson
+from tunesmith.evaluation.intervals import Array, bootstrap, wilson
 from tunesmith.evaluation.metrics import Score, share
 
 Judge = Callable[[Sequence[Sequence[Message]]], Sequence[str]]
@@ -26,6 +26,8 @@ NOTHING = "I cannot say anything about this."
 """The answer of a model that answers nothing."""
 FOOLED = 0.1
 """A judge by whom the answer that says nothing wins more often than this is warned of."""
+WORTHLESS = 3.0
+"""A judge who marks the answer that says nothing higher than this is warned of."""
 PAIR = (
     "You compare two answers to the same request. Judge by how well each does what was asked: right, helpful, complete "
     "and no longer than it has to be. Neither the order nor the length of the answers is a merit. Say in one or two "
@@ -114,6 +116,53 @@ def warnings(nothing: Preferences, longer: Score) -> list[str]:
     if longer.items and longer.low > 0.5:
         found.append(
             f"the longer answer wins {longer.value:.0%} [{longer.low:.0%}, {longer.high:.0%}]: mind the lengths"
+        )
+    return found
+
+
+def mean_mark(marks: Sequence[Sequence[float | None]], turns: Sequence[int] = (0, 1)) -> Score | None:
+    """The mean mark of these turns of all talks; None where none could be read."""
+    given = [[mark for turn in turns if (mark := of_talk[turn]) is not None] for of_talk in marks]
+    columns = np.array([(sum(part), len(part)) for part in given], dtype=np.float64)
+    if not columns[:, 1].sum():
+        return None
+    return Score(float(share(columns.sum(0))), *bootstrap(columns, share), len(columns))
+
+
+def longer_marks(talks: Sequence["Talk"], marks: Sequence[Sequence[float | None]]) -> Score | None:
+    """By how much answers longer than the mean are marked above the shorter ones; None where a side has no mark."""
+    known = [
+        (len(answer), mark)
+        for talk, of_talk in zip(talks, marks, strict=True)
+        for answer, mark in zip(talk.answers, of_talk, strict=True)
+        if mark is not None
+    ]
+    middle = sum(length for length, _ in known) / max(len(known), 1)
+    columns = np.array([(m, 1, 0, 0) if length > middle else (0, 0, m, 1) for length, m in known], dtype=np.float64)
+    if not known or not columns[:, 1].sum() or not columns[:, 3].sum():
+        return None
+    low, high = bootstrap(columns, _apart)
+    return Score(float(_apart(columns.sum(0))), low, high, len(columns))
+
+
+def _apart(sums: Array) -> Array:
+    """The mean of the longer ones less that of the shorter ones; 0 where a resample holds one side alone."""
+    means = [np.divide(sums[..., i], sums[..., i + 1], out=np.zeros_like(sums[..., i]), where=sums[..., i + 1] > 0)
+             for i in (0, 2)]  # fmt: skip
+    apart: Array = np.where((sums[..., 1] > 0) & (sums[..., 3] > 0), means[0] - means[1], 0.0)
+    return apart
+
+
+def mark_warnings(nothing: Score | None, longer: Score | None) -> list[str]:
+    """What makes the marks of this judge doubtful, in sentences."""
+    found = []
+    if nothing is not None and nothing.value > WORTHLESS:
+        found.append(
+            f"an answer that says nothing gets {nothing.value:.1f} of 10 by this judge, so its marks mean little"
+        )
+    if longer is not None and longer.low > 0:
+        found.append(
+            f"longer answers get {longer.value:.1f} [{longer.low:.1f}, {longer.high:.1f}] more: mind the lengths"
         )
     return found
 

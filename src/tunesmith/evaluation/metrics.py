@@ -81,11 +81,12 @@ def score(metric: Metric, items: Sequence[Item]) -> Score:
 def table(scores: Mapping[str, Mapping[str, Score]]) -> str:
     """The scores of tasks as lines of text, one metric each."""
     wide = max((len(task) for task in scores), default=4)
-    lines = [f"{'task':<{wide}}  {'metric':<18} {'value':>8}  95 % interval         items"]
+    broad = max([18, *(len(name) for of_task in scores.values() for name in of_task)])
+    lines = [f"{'task':<{wide}}  {'metric':<{broad}} {'value':>8}  95 % interval         items"]
     for task, of_task in scores.items():
         for name, s in of_task.items():
             lines.append(
-                f"{task:<{wide}}  {name:<18} {s.value:>8.4f}  {f'{s.low:.4f} … {s.high:.4f}':<20} {s.items:>6,}"
+                f"{task:<{wide}}  {name:<{broad}} {s.value:>8.4f}  {f'{s.low:.4f} … {s.high:.4f}':<20} {s.items:>6,}"
             )
     return "\n".join(lines)
 

@@ -6,19 +6,28 @@ asked: who wins, whether an answer that says nothing would win too, and whether 
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 
 from tunesmith.data.example import Message
 from tunesmith.errors import DataError, UsageError
 from tunesmith.evaluation.endpoint import Endpoint, is_endpoint
-from tunesmith.evaluation.intervals import bootstrap
-from tunesmith.evaluation.judging import NOTHING, Judge, Talk, compare_answers, longer_wins, rated, warnings
-from tunesmith.evaluation.metrics import Score, share
+from tunesmith.evaluation.judging import (
+    NOTHING,
+    Judge,
+    Talk,
+    compare_answers,
+    longer_marks,
+    longer_wins,
+    mark_warnings,
+    mean_mark,
+    rated,
+    warnings,
+)
+from tunesmith.evaluation.metrics import Score
 from tunesmith.evaluation.places import files_of
 from tunesmith.generation.decode import generate
 from tunesmith.generation.settings import GenerationSettings
@@ -135,15 +144,19 @@ def _preferred(
 def _marks(model: str, by: str, limit: int | None, say: Say) -> Judged:
     talks = _asked(model, limit, say)
     prompts = {row["name"]: row for row in _rows(PROMPTS)}
-    marks = rated(speaker(by, tokens=VERDICT_TOKENS, say=say), prompts, talks)
-    scores = {}
-    for name, turns in (("mark", (0, 1)), ("mark_first_turn", (0,)), ("mark_second_turn", (1,))):
-        given = [[m for turn in turns if (m := of[turn]) is not None] for of in marks]
-        columns = np.array([(sum(part), len(part)) for part in given], dtype=np.float64)
-        if columns[:, 1].sum():
-            scores[name] = Score(float(share(columns.sum(0))), *bootstrap(columns, share), len(columns))
+    judging = speaker(by, tokens=VERDICT_TOKENS, say=say)
+    marks = rated(judging, prompts, talks)
+    silent = [replace(talk, answers=(NOTHING,) * len(talk.answers)) for talk in talks[:GUARDED]]
+    nothing, longer = mean_mark(rated(judging, prompts, silent)), longer_marks(talks, marks)
+    named = {
+        "mark": mean_mark(marks), "mark_first_turn": mean_mark(marks, (0,)), "mark_second_turn": mean_mark(marks, (1,)),
+        "mark_of_nothing": nothing, "longer_marked_higher": longer,
+    }  # fmt: skip
+    scores = {name: score for name, score in named.items() if score is not None}
     unread = sum(m is None for of in marks for m in of)
-    told = [f"{unread} of {2 * len(talks)} marks could not be read; they count for nobody"] if unread else []
+    told = mark_warnings(nothing, longer)
+    if unread:
+        told.append(f"{unread} of {2 * len(talks)} marks could not be read; they count for nobody")
     items = [
         {"index": i, "questions": talk.questions, "answers": talk.answers, "marks": of}
         for i, (talk, of) in enumerate(zip(talks, marks, strict=True))

@@ -10,8 +10,11 @@ from tunesmith.evaluation.judging import (
     Preferences,
     Talk,
     compare_answers,
+    longer_marks,
     longer_wins,
     mark,
+    mark_warnings,
+    mean_mark,
     rated,
     verdict,
     warnings,
@@ -93,3 +96,17 @@ def test_both_turns_are_marked_by_the_prompts_of_the_benchmark() -> None:
     assert rated(judge, prompts, talks) == [[1.0, 2.0], [3.0, 4.0]]
     assert [messages[-1].content for messages in seen] == ["q1 a1", "q2 a2 {kept}", "r1 a1", "r2"]
     assert [messages[0].role for messages in seen] == ["system", "user", "system", "system"]
+
+
+def test_longer_answers_that_are_marked_higher_are_told() -> None:
+    talks = [Talk(("q", "r"), ("a" * (1 + i % 2 * 9), "b" * (1 + i % 2 * 9))) for i in range(20)]
+    marks: list[list[float | None]] = [[8.0, 9.0] if i % 2 else [3.0, None] for i in range(20)]
+    longer = longer_marks(talks, marks)
+    assert longer is not None
+    assert longer.value == pytest.approx(5.5)
+    assert any("get 5.5" in text for text in mark_warnings(None, longer))
+    assert longer_marks(talks, [[None, None]] * 20) is None
+    assert mean_mark([[None, None]]) is None
+    found = mean_mark(marks)
+    assert found is not None
+    assert found.value == pytest.approx((10 * 17 + 10 * 3) / 30)

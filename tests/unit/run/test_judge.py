@@ -65,8 +65,9 @@ def test_both_turns_of_mt_bench_are_asked_and_marked(files: Path, monkeypatch: p
     monkeypatch.setattr(module, "speaker", speakers)
     found = judge("good", "mt_bench", "judge", say=quiet)
     assert {name: s.value for name, s in found.scores.items()} == {
-        "mark": 8.0, "mark_first_turn": 8.0, "mark_second_turn": 8.0,
+        "mark": 8.0, "mark_first_turn": 8.0, "mark_second_turn": 8.0, "mark_of_nothing": 8.0,
     }  # fmt: skip
+    assert any("says nothing gets 8.0 of 10" in text for text in found.warnings)
     assert judge("good", "mt_bench", "judge", against="bad", say=quiet).scores["win_rate"].value == 1.0
 
 
