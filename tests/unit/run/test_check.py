@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from tiny_model import chat_file
 
+from tunesmith.data import inspection, portions
 from tunesmith.recipe import load_recipe
+from tunesmith.run import check as checking
 from tunesmith.run.check import check
 from tunesmith.run.train import train
 
@@ -123,3 +125,40 @@ def test_a_finding_that_the_settings_allow_stops_nothing(folder: Path, tmp_path:
     file = _file(tmp_path / "a.jsonl", [*GOOD, {"prompt": "a", "completion": ""}])
     assert not check([file], model=str(folder)).could_start()
     assert check([file], model=str(folder), settings=["data.allow=[empty-answer]"]).could_start()
+
+
+def test_a_check_of_much_data_goes_on_after_a_kill_unless_anything_it_follows_from_has_changed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(checking, "LARGE", 0)
+    by_ten = portions.portions
+    monkeypatch.setattr(inspection, "portions", lambda items: by_ten(items, 10))
+    file, held_out = _file(tmp_path / "a.jsonl", GOOD * 2), _file(tmp_path / "test.jsonl", GOOD[:2])
+
+    class Killed(BaseException):
+        pass
+
+    def kill(count: int) -> None:
+        if count > 20:
+            raise Killed
+
+    def interrupted(**options: Any) -> set[Path]:
+        with pytest.raises(Killed):
+            check([file], model=str(folder), tell=kill, **options)
+        return {path for path in (tmp_path / "home" / "checks").iterdir() if path.suffix == ".parts"}
+
+    (kept,) = interrupted()
+    begun = kept.stat().st_size
+    assert begun > 0
+    assert interrupted() == {kept}
+    assert kept.stat().st_size == begun
+    assert len(interrupted(against=[held_out])) == 2
+    assert len(interrupted(against=[held_out], train_on="all")) == 3
+    told: list[int] = []
+    resumed = check([file], model=str(folder), tell=told.append)
+    assert not kept.exists()
+    uninterrupted = check([file], model=str(folder))
+    assert resumed.as_dict() | {"estimate": {}} == uninterrupted.as_dict() | {"estimate": {}}
+    assert resumed.estimate.peak_bytes == uninterrupted.estimate.peak_bytes
+    assert told[-1] == 40
