@@ -15,7 +15,7 @@ from tunesmith.run.showing import sections, settings
 Journal = Sequence[Mapping[str, Any]]
 Points = list[tuple[float, float]]
 
-WIDTH, HEIGHT, MARGIN = 640, 200, 56
+WIDTH, HEIGHT, MARGIN = 640, 200, 66
 
 
 def page(report: Mapping[str, Any], journal: Journal, recipe: str = "") -> str:
@@ -221,7 +221,7 @@ td, th {{ text-align: left; padding: .15rem .6rem .15rem 0; font-weight: normal 
 .miss {{ background: color-mix(in srgb, var(--b) calc(var(--share) * 90%), transparent) }}
 dt {{ color: var(--soft) }} dd {{ margin: 0; overflow-wrap: anywhere }}
 @media (max-width: 44rem) {{ .side {{ grid-template-columns: 1fr }} }}
-@media (max-width: 36rem) {{ dl {{ display: block }} dd {{ margin-bottom: .5rem }} }}
+@media (max-width: 36rem) {{ svg text {{ font-size: 18px }} dl {{ display: block }} dd {{ margin-bottom: .5rem }} }}
 </style></head><body><h1>{title}</h1>
 {body}
 </body></html>

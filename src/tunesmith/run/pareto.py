@@ -12,7 +12,7 @@ from tunesmith.run.page import OPENING
 
 WORTH = 0.02
 """The share of the best gain that a recommended run may lack."""
-WIDTH, HEIGHT, MARGIN = 640, 360, 56
+WIDTH, HEIGHT, MARGIN = 640, 360, 66
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def _picture(points: Mapping[str, Point], name: str, *, higher: bool) -> str:
     wide, high = (right - left) or 1.0, (top - bottom) or 1.0
 
     def x(lost: float) -> float:
-        return MARGIN + (WIDTH - MARGIN - 130) * (lost - left) / wide
+        return MARGIN + (WIDTH - MARGIN - 40) * (lost - left) / wide
 
     def y(gained: float) -> float:
         return 28 + (HEIGHT - 90) * (1 - (gained - bottom) / high)
@@ -109,7 +109,8 @@ def _picture(points: Mapping[str, Point], name: str, *, higher: bool) -> str:
         parts.append(f'<circle class="{kind}" cx="{x(p.lost):.1f}" cy="{at}" r="5"/>')
         # Names would cover each other where points lie close; the table below tells them.
         parts.append(f'<text x="{x(p.lost):.1f}" y="{float(at) - 9:.1f}" text-anchor="middle">{number}</text>')
-    for value, place in ((left, x(left)), (right, x(right))):
+    parts.append(f'<line class="zero" x1="{x(0):.1f}" x2="{x(0):.1f}" y1="20" y2="{HEIGHT - 44}"/>')
+    for value, place in {left: x(left), 0.0: x(0), right: x(right)}.items():
         parts.append(f'<text x="{place:.1f}" y="{HEIGHT - 24}" text-anchor="middle">{value:.3g}</text>')
     for value in (bottom, top):
         parts.append(f'<text x="{MARGIN - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>')
@@ -127,14 +128,16 @@ body {{ margin: 0 auto; max-width: 58rem; padding: 1rem; font: 16px/1.5 system-u
 h1 {{ font-size: 1.3rem }} section {{ background: var(--card); border-radius: .5rem; padding: 1rem; margin: 1rem 0;
   overflow-x: auto }}
 svg {{ width: 100%; height: auto }} svg text {{ font-size: 12px; fill: var(--soft) }}
-svg line {{ stroke: var(--soft) }} polyline {{ fill: none; stroke: var(--a); stroke-dasharray: 4 3 }}
+svg line {{ stroke: var(--soft) }} svg line.zero {{ stroke-dasharray: 1 4 }}
+polyline {{ fill: none; stroke: var(--a); stroke-dasharray: 4 3 }}
 circle.other {{ fill: var(--soft) }} circle.front {{ fill: var(--a) }} circle.best {{ fill: var(--b) }}
 table {{ border-collapse: collapse; width: 100% }} td, th {{ text-align: right; padding: .2rem .6rem }}
 td {{ white-space: nowrap }} td:first-child, th:first-child {{ text-align: left }}
 tr.best td {{ color: var(--b); font-weight: 600 }}
+@media (max-width: 36rem) {{ svg text {{ font-size: 18px }} }}
 </style></head><body><h1>{title}</h1>
 <p>Recommended: <strong>{name}</strong>. It lost least of those with nearly the best gain. A dashed line joins the
-points that nothing beats in both; whiskers are 95 % intervals of what was lost.</p>
+points that nothing beats in both; whiskers are 95 % intervals of what was lost; at the dotted line nothing was.</p>
 <section>{picture}</section>
 <section><table><tr><th>way</th><th>{metric}</th><th>gained</th><th>lost</th><th>95 %</th><th>seconds</th></tr>
 {rows}</table></section>
