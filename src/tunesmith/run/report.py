@@ -21,6 +21,9 @@ from tunesmith.run.prepare import KNOWN_METRICS, TASK, Prepared, Ready
 from tunesmith.training.journal import read as read_journal
 from tunesmith.training.loop import Outcome
 
+COUNTERS = Path("/sys/class/powercap")
+"""Where the kernel counts the energy of the processor's packages."""
+
 
 def report(
     prepared: Prepared,
@@ -97,7 +100,7 @@ def licence(source: Source) -> str | None:
 def joules() -> float | None:
     """What the processor's packages have used so far, where the kernel lets it be read; differences count."""
     total, found = 0, False
-    for counter in Path("/sys/class/powercap").glob("intel-rapl:?/energy_uj"):
+    for counter in COUNTERS.glob("intel-rapl:?/energy_uj"):
         try:
             total, found = total + int(counter.read_text()), True
         except (OSError, ValueError):
