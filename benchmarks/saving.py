@@ -1,6 +1,7 @@
 """What saving costs: the memory and time of one save, and its share of a run.
 
     python benchmarks/saving.py                                          one save of the default model, fully trained
+    python benchmarks/saving.py --lora                                   one save of its adapter (rank 16)
     python benchmarks/saving.py recipes/support/recipe.yaml run=runs/x   a run, and how long it stood still to save
 
 Memory is the growth of the process's highest resident size (`VmHWM`, reset before the save) over what it held. The
@@ -17,11 +18,15 @@ from typing import Any
 
 import torch
 
+from tunesmith.models.adapters import save_adapter
 from tunesmith.models.cache import flush
 from tunesmith.models.load import load_model
-from tunesmith.models.save import write_model
+from tunesmith.models.methods import apply
+from tunesmith.models.save import copy_beside, write_model
+from tunesmith.models.settings import Full, Lora
 from tunesmith.models.sources import resolve
 from tunesmith.recipe import load_recipe
+from tunesmith.run.folder import seal
 from tunesmith.run.train import train
 from tunesmith.training import checkpoint
 from tunesmith.training.optimizer import state_tensors
@@ -49,27 +54,34 @@ def measured(name: str, act: Callable[[int], object]) -> None:
     print(f"{name:24s} {seconds:7.2f} s  {processor:7.2f} s of a processor  {max(r[2] for r in rows):8.1f} MiB more")
 
 
-def one_save(place: Path) -> None:
-    """A model folder (as `best/` and `final/`) and a checkpoint, of a model with the state of AdamW."""
+def one_save(place: Path, method: Full | Lora) -> None:
+    """A folder of weights (as `best/` and `final/`) and a checkpoint, of a model with the state of AdamW."""
     source = resolve(MODEL)
     model: Any = load_model(source.folder, dtype=torch.float32)
-    named = list(model.named_parameters())
+    named = apply(method, model, seed=0).trainable
     optimizer = torch.optim.AdamW([parameter for _, parameter in named], lr=0.0, fused=True)
     for _, parameter in named:
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     optimizer.zero_grad()
     weights = sum(parameter.nbytes for _, parameter in named) / 2**20
-    print(f"{source.name}: {weights:,.0f} MiB of weights, {3 * weights:,.0f} MiB with the state of AdamW")
+    print(
+        f"{source.name}, {method.kind}: {weights:,.0f} MiB of weights, {3 * weights:,.0f} MiB with the state of AdamW"
+    )
 
     def folder(number: int) -> None:
         target = place / f"model-{number}"
         target.mkdir()
-        write_model(model, target, source_folder=source.folder)
+        if isinstance(method, Lora):
+            save_adapter(model, target, method, source)
+            copy_beside(source.folder, target)
+        else:
+            write_model(model, target, source_folder=source.folder)
+        seal(target)
         flush(target)
 
     tensors = {"weights": dict(named), "optimizer": state_tensors(optimizer, named)}
-    measured("model folder", folder)
+    measured("folder of weights", folder)
     measured("checkpoint", lambda number: checkpoint.save(place / "run", number + 1, tensors, {}, keep=1))
 
 
@@ -84,8 +96,9 @@ def a_run(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
+    lora = "--lora" in sys.argv
+    if len(sys.argv) > 1 and not lora:
         a_run(sys.argv[1:])
     else:
         with tempfile.TemporaryDirectory(prefix="tunesmith-saving-", dir=".") as name:
-            one_save(Path(name))
+            one_save(Path(name), Lora(rank=16) if lora else Full())

@@ -20,7 +20,7 @@ from tunesmith.data.example import Message
 from tunesmith.data.reading import read_examples
 from tunesmith.data.records import read_records
 from tunesmith.evaluation.task import known as known_tasks
-from tunesmith.evaluation.task import load_task
+from tunesmith.evaluation.task import load_task, options_of, render
 from tunesmith.models.gguf_header import single_values
 from tunesmith.models.safetensors_header import header
 from tunesmith.recipe import load_recipe
@@ -118,10 +118,13 @@ def recipes(data: bytes) -> None:
 
 
 def tasks(data: bytes) -> None:
-    """A benchmark of a stranger: a task or a refusal."""
+    """A benchmark of a stranger: a question of it, or a refusal."""
     file = PLACE / "task.yaml"
     file.write_bytes(data)
-    load_task(str(file))
+    task = load_task(str(file))[0]
+    row = {"question": "q", "choices": {"text": ["a", "b"]}, "answer": "a", "input": "q", "target": "a", "subset": "s"}
+    render(task.prompt, row, "row")
+    options_of(task, row, "row")
 
 
 def manifests(data: bytes) -> None:
