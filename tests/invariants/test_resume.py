@@ -148,11 +148,19 @@ def test_early_stopping_ends_the_run_early(model: Path, data: tuple[Path, Path],
     assert result.report["steps"] < STEPS
 
 
-def test_resuming_a_finished_run_changes_nothing(model: Path, data: tuple[Path, Path], tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    train(load_recipe(None, arguments(model, data, run)), say=quiet)
+def test_resuming_a_finished_run_changes_nothing_and_loads_no_model(
+    model: Path, data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, said = tmp_path / "run", list[str]()
+    done = train(load_recipe(None, arguments(model, data, run)), say=quiet)
     before = contents(run)
-    resume(run, say=quiet)
+    (run / "report.json").rename(tmp_path / "report.json")  # killed before its last word
+    assert resume(run, say=quiet).report["steps"] == STEPS
+    assert contents(run) == before
+    (tmp_path / "report.json").rename(run / "report.json")
+    monkeypatch.delattr("tunesmith.run.train.make_ready")
+    assert resume(run, say=said.append).report == done.report
+    assert f"is finished, after {STEPS} steps" in said[-1]
     assert contents(run) == before
 
 

@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from tunesmith import disk
 from tunesmith.errors import CheckpointError, UsageError
@@ -67,6 +68,15 @@ def require_new(folder: Path) -> None:
 def is_started(folder: Path) -> bool:
     """Whether a folder holds a run of ours: its recipe is the last thing written before training begins."""
     return (folder / RECIPE).is_file()
+
+
+def finished(run: Path) -> dict[str, Any] | None:
+    """The report of a run that has come to its end; None while it has not."""
+    try:
+        found: dict[str, Any] = json.loads((run / REPORT).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if (run / FINAL).is_dir() else None
 
 
 def weights_of(run: Path) -> tuple[Path, str]:

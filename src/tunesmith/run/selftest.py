@@ -38,7 +38,8 @@ EXAMPLES = 6
 LONGEST = 512
 ROUNDING = 1e-4
 """Largest relative difference of a gradient that rounding explains in float32."""
-LOSSES = 1e-5
+LOSSES = 5e-5
+"""The same of a loss: a plain SmolLM2 of 30 layers is 1e-5 away from itself in float64, and ours 5e-7."""
 ANSWER = 16
 """Tokens of a greedy answer."""
 

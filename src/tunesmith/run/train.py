@@ -96,7 +96,7 @@ def train(
 def resume(
     folder: Path, accept: Sequence[str] = (), *, longer: Sequence[str] = (), say: Say | None = None
 ) -> RunResult:
-    """Go on with a run from its newest checkpoint; a finished one is only reported.
+    """Go on with a run from its newest checkpoint; of a finished one, the report that it wrote.
 
     Raises:
         CheckpointError: it no longer is the same run (the message lists what changed; `accept` names what may differ),
@@ -120,7 +120,13 @@ def _go_on(folder: Path, accept: Sequence[str], longer: Sequence[str], say: Say 
             talk(ended)
         prepared = prepare(changed(before, folder, longer), talk)
         now = prove_same(folder, prepared, {*accept, *(CHANGEABLE if longer else ())})
+        if not longer and (found := places.finished(folder)) is not None:
+            talk(
+                f"{folder} is finished, after {found['steps']} steps; training.steps or training.epochs makes it longer"
+            )
+            return RunResult(folder, found)
         if longer:
+            (folder / places.REPORT).unlink(missing_ok=True)
             for sentence in consequences(before.recipe.training, prepared.recipe.training):
                 talk(sentence)
             durable.write_text(folder / places.RECIPE, _recipe_text(prepared, folder))
@@ -218,10 +224,10 @@ def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> R
 
 def _written(prepared: Prepared, found: dict[str, Any], outcome: Outcome, folder: Path) -> str:
     """Everything that is told of a run that has ended is on the disk; returns what is said."""
-    durable.write_json(folder / places.REPORT, found)
     journal = read_journal(folder / places.METRICS)
     curves.picture(journal, folder / "loss.png")
     _write_pages(prepared, found, journal, folder)
+    durable.write_json(folder / places.REPORT, found)  # last: it says that the run is finished
     return closing(outcome, found, folder)
 
 
