@@ -102,18 +102,12 @@ class PrefixForest:
         return [0] + [shared_length(a, b) for a, b in pairwise(ids)]
 
     def _grow(self, shared: list[int]) -> None:
-        """Emit the nodes depth-first: a range of sorted examples that agree on more becomes a node above its parts."""
-        todo = [(a, b, 0, -1) for a, b in _groups(shared, 0, len(self._order), 0)][::-1]
-        while todo:
-            first, last, depth, parent = todo.pop()
-            ids = self.examples[self._order[first]].ids
-            end = min(shared[first + 1 : last]) if last - first > 1 else len(ids)
-            here = self._add(ids[depth:end], depth, parent)
-            at_end = first
-            while at_end < last and len(self.examples[self._order[at_end]]) == end:
-                self.leaf[self._order[at_end]] = here
-                at_end += 1
-            todo.extend([(a, b, end, here) for a, b in _groups(shared, at_end, last, end)][::-1])
+        """Emit the nodes, and note in which of them each example ends."""
+        lengths = [len(self.examples[i]) for i in self._order]
+        for first, ending, depth, end, parent in _runs(lengths, shared):
+            here = self._add(self.examples[self._order[first]].ids[depth:end], depth, parent)
+            for i in self._order[first:ending]:
+                self.leaf[i] = here
 
     def _add(self, ids: NDArray[np.int32], depth: int, parent: int) -> int:
         self.nodes.append(_Node(self.tokens, depth, len(ids), parent))
@@ -138,7 +132,31 @@ class PrefixForest:
             yield Segment(node.start, node.start + node.length, above)
 
 
-def _groups(shared: list[int], first: int, last: int, depth: int) -> Iterator[tuple[int, int]]:
+def computed_tokens(lengths: Sequence[int], shared: Sequence[int]) -> int:
+    """How many tokens the forest of sorted examples computes, each sharing so many with the one before it."""
+    return sum(end - depth for _, _, depth, end, _ in _runs(lengths, shared))
+
+
+def _runs(lengths: Sequence[int], shared: Sequence[int]) -> Iterator[tuple[int, int, int, int, int]]:
+    """The nodes depth-first: a range of sorted examples that agree on more becomes a node above its parts.
+
+    Each is (first, ending, depth, end, parent): its tokens are those at `depth:end` of example `first`, and the
+    examples `first:ending` end with it.
+    """
+    todo = [(a, b, 0, -1) for a, b in _groups(shared, 0, len(lengths), 0)][::-1]
+    number = 0
+    while todo:
+        first, last, depth, parent = todo.pop()
+        end = min(shared[first + 1 : last]) if last - first > 1 else lengths[first]
+        ending = first
+        while ending < last and lengths[ending] == end:
+            ending += 1
+        yield first, ending, depth, end, parent
+        todo.extend([(a, b, end, number) for a, b in _groups(shared, ending, last, end)][::-1])
+        number += 1
+
+
+def _groups(shared: Sequence[int], first: int, last: int, depth: int) -> Iterator[tuple[int, int]]:
     """Cut `first:last` where neighbours share less than `MINIMUM_SHARED` tokens beyond `depth`."""
     start = first
     for i in range(first + 1, last + 1):

@@ -1,14 +1,14 @@
 """A step's examples → micro-batches under a token budget.
 
-The decision: in sorted order an example costs its length less what it shares with the one before it, so filling
-micro-batches in that order knows the computed tokens exactly. The micro-batches of a step are made equally full:
-a nearly empty last one would cost its fixed work for nothing.
+The decision: in sorted order an example costs about its length less what it shares with the one before it, so
+micro-batches are filled in that order; what their forests compute is then counted exactly. The micro-batches of a
+step are made equally full: a nearly empty last one would cost its fixed work for nothing.
 """
 
 from collections.abc import Sequence
 
 from tunesmith.batches.batch import Batch
-from tunesmith.batches.forest import MINIMUM_SHARED, PrefixForest, shared_length, sorted_by_ids
+from tunesmith.batches.forest import MINIMUM_SHARED, PrefixForest, computed_tokens, shared_length, sorted_by_ids
 from tunesmith.tokens.encoded import EncodedExample
 
 
@@ -26,7 +26,8 @@ def plan(examples: Sequence[EncodedExample], *, budget: int, sharing: bool = Tru
             saved[k] = common if common >= MINIMUM_SHARED else 0
     parts = _fill(costs, saved, budget)
     if len(parts) > 1:
-        level = -(-sum(_cost(costs, saved, part) for part in parts) // len(parts))
+        whole = sum(computed_tokens(costs[p.start : p.stop], saved[p.start : p.stop]) for p in parts)
+        level = -(-whole // len(parts))
         while level < budget:
             fairer = _fill(costs, saved, level)
             if len(fairer) <= len(parts):
@@ -42,20 +43,18 @@ def micro_batches(examples: Sequence[EncodedExample], *, budget: int, sharing: b
     return [PrefixForest([examples[i] for i in part], sharing=sharing).batch() for part in parts]
 
 
-def _fill(costs: list[int], saved: list[int], budget: int) -> list[list[int]]:
+def _fill(costs: list[int], saved: list[int], budget: int) -> list[range]:
     """Cut the sorted examples where the next one no longer fits."""
-    parts: list[list[int]] = []
-    used = budget + 1
-    for k, cost in enumerate(costs):
-        extra = cost - saved[k]
-        if parts and used + extra <= budget:
-            parts[-1].append(k)
-            used += extra
-        else:
-            parts.append([k])
-            used = cost
+    parts: list[range] = []
+    first = 0
+    while first < len(costs):
+        used, last = costs[first], first + 1
+        while last < len(costs) and used + costs[last] - saved[last] <= budget:
+            used += costs[last] - saved[last]
+            last += 1
+        # Where branches part soon after one another, the forest repeats a few tokens that neighbours share.
+        while last - first > 1 and computed_tokens(costs[first:last], saved[first:last]) > budget:
+            last -= 1
+        parts.append(range(first, last))
+        first = last
     return parts
-
-
-def _cost(costs: list[int], saved: list[int], part: list[int]) -> int:
-    return costs[part[0]] + sum(costs[k] - saved[k] for k in part[1:])

@@ -99,6 +99,13 @@ def test_a_thousand_nested_beginnings_do_not_exhaust_the_stack() -> None:
     assert PrefixForest(nested).tokens == len(nested[-1])
 
 
+def test_a_plan_counts_what_branches_that_part_soon_after_one_another_repeat() -> None:
+    alike = [example([0] * 21), example([0] * 21), example([0] * 20 + [1])]
+    assert PrefixForest(alike).tokens == 23
+    assert plan(alike, budget=22) == [[0, 1], [2]]
+    assert plan(alike, budget=23) == [[0, 1, 2]]
+
+
 @given(families(), st.integers(8, 120), st.booleans())
 def test_a_plan_holds_every_example_once_and_keeps_to_the_budget(
     examples: list[EncodedExample], budget: int, sharing: bool
