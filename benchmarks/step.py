@@ -11,7 +11,7 @@ batches above `--peer-micro` come to it in parts, or they would not fit into mem
 `--peer litgpt` is LitGPT on batches of like length.
 A row counts only where the losses of every step agree; each step's tokens are those of the data, before sharing and
 padding. Utilisation is 6 (LoRA: 4) operations per matrix parameter and computed token, the output matrix only for
-supervised rows, against a 1024² product in the same process. Appends one row to benchmarks/RESULTS.md.
+supervised rows, against a 1024² product in the same process. Adds a row to the first table of benchmarks/RESULTS.md.
 """
 
 import argparse
@@ -128,8 +128,11 @@ def keep(asked: argparse.Namespace, ours: Side, theirs: Side) -> None:
         f"{apart:.0e}", f"{last['versions']}; {theirs.steps[-1]['versions']}; {machine()}",
     ]  # fmt: skip
     print("| " + " | ".join(row) + " |")
-    with RESULTS.open("a", encoding="utf-8") as file:
-        file.write("| " + " | ".join(row) + " |\n")
+    lines = RESULTS.read_text(encoding="utf-8").splitlines(keepends=True)
+    table = next(i for i, line in enumerate(lines) if line.startswith("|---"))
+    end = next((i for i in range(table, len(lines)) if not lines[i].startswith("|")), len(lines))
+    lines.insert(end, "| " + " | ".join(row) + " |\n")
+    RESULTS.write_text("".join(lines), encoding="utf-8")
 
 
 def machine() -> str:
