@@ -1,9 +1,12 @@
-"""What every test meets: where the real data lie, and which tests start first."""
+"""What every test meets: where the real data lie, which tests start first, and a hurried process for templates."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tunesmith.tokens import confined
 
 # The scripts of outside clients need packages of their own.
 collect_ignore = ["house/allowed_names.py", "api_fuzz.py", "clients"]
@@ -21,3 +24,13 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real data: set TUNESMITH_DATA to their folder")
     return folder
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process for templates with little time and memory."""
+    confined._child.end()
+    monkeypatch.setattr(confined, "SECONDS", 0.5)
+    monkeypatch.setattr(confined, "MEMORY", 64 * 2**20)
+    yield
+    confined._child.end()

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -8,7 +7,6 @@ from unit.tokens.test_sandbox import ESCAPES, LEAKS
 
 from tunesmith.errors import DataError, UsageError
 from tunesmith.evaluation.task import Task, known, load_task, options_of, render
-from tunesmith.tokens import confined
 
 FIELDS = {"name": "colours", "version": 1, "says": "s", "data": "c.jsonl", "prompt": "{{ q }}", "answer": "{{ a }}"}
 
@@ -70,16 +68,6 @@ BOMBS = [
     "(9 ** 64) ** 64 ** 64", "[1]|batch(1000000000, 0)|list",
 ]  # fmt: skip
 ENDLESS = "{% set r = range(99999)|list %}{% for i in r %}{% if r|map('string')|list|length %}{% endif %}{% endfor %}"
-
-
-@pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A process for templates with little time and memory."""
-    confined._child.end()
-    monkeypatch.setattr(confined, "SECONDS", 0.5)
-    monkeypatch.setattr(confined, "MEMORY", 64 * 2**20)
-    yield
-    confined._child.end()
 
 
 @pytest.mark.parametrize("bomb", BOMBS)

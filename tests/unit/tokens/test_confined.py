@@ -1,6 +1,5 @@
 import os
 import signal
-from collections.abc import Iterator
 from threading import Thread
 
 import pytest
@@ -32,16 +31,6 @@ LOOPS = {
     "a text in a text": "{% set a = 'a' * 900000 %}{% for i in range(1000) %}{{ (a ~ 'b') in (a ~ a) }}{% endfor %}",
     "powers": "{% set n = namespace(x=9) %}{% for i in range(60) %}{% set n.x = n.x * n.x %}{% endfor %}",
 }
-
-
-@pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A child with little time and memory."""
-    confined._child.end()
-    monkeypatch.setattr(confined, "SECONDS", 0.5)
-    monkeypatch.setattr(confined, "MEMORY", 64 * 2**20)
-    yield
-    confined._child.end()
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
