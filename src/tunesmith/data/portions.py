@@ -40,14 +40,16 @@ def _place(item: AnyExample | Finding) -> tuple[str, int | None]:
 
 def pack(facts: Mapping[str, Any], arrays: Mapping[str, bytes]) -> bytes:
     """Facts for JSON and the bytes of arrays, as bytes from which `unpack` makes them again."""
-    head = json.dumps({"facts": facts, "sizes": {name: len(raw) for name, raw in arrays.items()}}).encode()
+    sizes = {name: len(raw) for name, raw in arrays.items()}
+    # Escaped, two lone surrogates that meet would come back as one character.
+    head = json.dumps({"facts": facts, "sizes": sizes}, ensure_ascii=False).encode("utf-8", "surrogatepass")
     return b"".join([len(head).to_bytes(_LENGTH, "little"), head, *arrays.values()])
 
 
 def unpack(raw: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The facts and arrays of `pack`; keys of JSON objects are text."""
     at = _LENGTH + int.from_bytes(raw[:_LENGTH], "little")
-    head = json.loads(raw[_LENGTH:at])
+    head = json.loads(raw[_LENGTH:at].decode("utf-8", "surrogatepass"))
     arrays = {}
     for name, size in head["sizes"].items():
         arrays[name] = raw[at : at + size]

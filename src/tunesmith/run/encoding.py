@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,14 +28,16 @@ from tunesmith.data.settings import DataSettings
 from tunesmith.data.split import SIDES, assign_packed, prompt_key
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.models.cache import flush, home
-from tunesmith.run.examples import Books, Rewrite, Sets, read_sets, require_enough, shares
+from tunesmith.run.examples import PORTION, Books, Rewrite, Sets, read_sets, require_enough, shares
 from tunesmith.tokens.encode import Encoder
+from tunesmith.tokens.sieve import Sifted
 from tunesmith.tokens.store import Store, StoreWriter, write_places
+from tunesmith.tokens.team import Team
 
 KEPT, LARGE = 2**20, 64 * 2**20
 """From so many bytes on, what was encoded is kept for the next run; and is encoded on disk, not in memory."""
-PORTION = 2048
-"""Examples between two states that an interrupted encoding can go on from."""
+SHARED = 4 * 2**20
+"""From so many bytes on, another process has started before one alone would be done."""
 _VERSION = "4"
 _DONE, _STATE, _ALL, _OWNERS, _PLACES = "sets.json", "state.json", "examples", "owners", "{}.places"
 
@@ -52,11 +54,13 @@ def encoded_sets(
     split_turns: bool = False,
     tell: Callable[[int], object] = lambda done: None,
     rewrite: Rewrite | None = None,
+    processes: int = 1,
 ) -> Sets:
     """`read_sets` of small data; of large ones the same sets from the cache, made if they are not there.
 
     Of large data, held-out prompts that are trained are looked for exactly, not nearly. `tell` is given the number of
-    examples that have been encoded, now and then.
+    examples that have been encoded, now and then. At most so many `processes` encode, where it is worth starting them;
+    the sets are the same.
 
     Raises:
         DataError: as `read_sets`.
@@ -64,8 +68,9 @@ def encoded_sets(
     sources = {"train": data.train, **shares(data)[1]}
     paths = {name: _paths(source) for name, source in sources.items()}
     size = sum(path.stat().st_size for found in paths.values() for path in found)
+    processes = processes if size >= SHARED else 1
     if size < KEPT or (size < LARGE and rewrite is not None):
-        return read_sets(data, encoder, context=context, split_turns=split_turns, rewrite=rewrite)
+        return read_sets(data, encoder, context=context, split_turns=split_turns, rewrite=rewrite, processes=processes)
     if rewrite is not None:
         raise RecipeError(f"keeping.rewrite: is for data that fit in memory (below {LARGE >> 20} MiB).")
     sums = {name: fingerprint(found) for name, found in paths.items()}
@@ -77,10 +82,11 @@ def encoded_sets(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / _DONE).is_file() and size < LARGE:
-            _keep(read_sets(data, encoder, context=context, split_turns=split_turns), folder)
+            _keep(read_sets(data, encoder, context=context, split_turns=split_turns, processes=processes), folder)
         elif not (folder / _DONE).is_file():
             books = Books(data, encoder, context, split_turns)
-            _Encoding(data, books, sums, folder).run(tell)
+            with Team(books.sieve, processes) as team:
+                _Encoding(data, books, sums, folder, team).run(tell)
     done = orjson.loads((folder / _DONE).read_bytes())
     leaks = tuple(map(_finding, done.pop("leaks")))
     warned = tuple((_finding(found), count) for found, count in done.pop("warned"))
@@ -165,11 +171,11 @@ def _leaks(trained: _Keys, sides: NDArray[np.uint8], held_out: _Keys) -> list[Fi
 class _Encoding:
     """Fills a folder with the three sets of a run."""
 
-    def __init__(self, data: DataSettings, books: Books, sums: dict[str, str], folder: Path) -> None:
-        self._data, self._books, self._sums = data, books, sums
+    def __init__(self, data: DataSettings, books: Books, sums: dict[str, str], folder: Path, team: Team) -> None:
+        self._data, self._books, self._sums, self._team = data, books, sums, team
         self._folder = folder
         self._partial = folder.with_name(f".{folder.name}.partial")
-        self._at = self._done = 0
+        self._seen = self._done = 0
         self._refused = False
 
     def run(self, tell: Callable[[int], object]) -> None:
@@ -179,7 +185,7 @@ class _Encoding:
             with StoreWriter(self._partial / _ALL) as writer, (self._partial / _OWNERS).open("ab") as owners:
                 self._go_on(writer, owners)
                 read = {
-                    name: self._read(name, source, lambda portion: self._encode(portion, writer, owners, tell))
+                    name: self._encode(name, source, lambda sifted: self._append(sifted, writer, owners, tell))
                     for name, source in {"train": self._data.train, **files}.items()
                 }
             for name, (reading, _) in read.items():
@@ -204,11 +210,24 @@ class _Encoding:
         }  # fmt: skip
         _finish(done, self._partial, self._folder)
 
-    def _read(
-        self, name: str, source: str | tuple[str, ...], encode: Callable[[list[AnyExample]], object]
+    def _encode(
+        self, name: str, source: str | tuple[str, ...], append: Callable[[Sifted], object]
     ) -> tuple[Reading, _Keys]:
-        """What a set holds, and the keys of its prompts; its examples are given to `encode` on the way."""
-        d, balance, findings, keys = self._data, Balance(), Findings(), _Keys()
+        """What a set holds, and the keys of its prompts; what its examples become is given to `append` on the way."""
+        balance, findings, keys = Balance(), Findings(), _Keys()
+        for sifted in self._team.sift(self._portions(source, balance, findings, keys)):
+            append(sifted)
+        reading = Reading(
+            (), tuple(findings.kept), "+".join(balance.formats), balance.read, dict(balance.dropped), self._sums[name],
+            dict(findings.totals),
+        )  # fmt: skip
+        return reading, keys
+
+    def _portions(
+        self, source: str | tuple[str, ...], balance: Balance, findings: Findings, keys: _Keys
+    ) -> Iterator[list[AnyExample]]:
+        """The examples that have to be encoded: none that an interrupted encoding did, none when the run will stop."""
+        d = self._data
         portion: list[AnyExample] = []
         for item in stream_examples(source, balance, format=d.format, fields=d.fields, system=d.system):
             if isinstance(item, Finding):
@@ -219,34 +238,27 @@ class _Encoding:
                 )
                 continue
             keys.add(item)
-            portion.append(item)
+            self._seen += 1
+            if self._seen > self._done and not self._refused:
+                portion.append(item)
             if len(portion) == PORTION:
-                encode(portion)
+                yield portion
                 portion = []
-        encode(portion)
-        reading = Reading(
-            (), tuple(findings.kept), "+".join(balance.formats), balance.read, dict(balance.dropped), self._sums[name],
-            dict(findings.totals),
-        )  # fmt: skip
-        return reading, keys
+        if portion and not self._refused:
+            yield portion
 
-    def _encode(
-        self, portion: list[AnyExample], writer: StoreWriter, owners: BinaryIO, tell: Callable[[int], object]
-    ) -> None:
-        """Append what the examples become, unless an interrupted encoding did; remember how far it came."""
-        first, self._at = self._at, self._at + len(portion)
-        if self._at <= self._done or self._refused or not portion:
-            return
-        encoded = list(self._books.encode_each(portion))
+    def _append(self, sifted: Sifted, writer: StoreWriter, owners: BinaryIO, tell: Callable[[int], object]) -> None:
+        """Append what a portion became, and remember how far it came."""
+        encoded = self._books.take(sifted)
         writer.add([one for parts in encoded for one in parts])
-        counts = [len(parts) for parts in encoded]
-        owners.write(np.repeat(np.arange(first, self._at, dtype=_OWNER), counts).tobytes())
+        first, self._done = self._done, self._done + len(encoded)
+        owners.write(np.repeat(np.arange(first, self._done, dtype=_OWNER), list(map(len, encoded))).tobytes())
         owners.flush()
-        state = {"at": self._at, "books": self._books.state(), "store": writer.state(), "owners": owners.tell()}
+        state = {"at": self._done, "books": self._books.state(), "store": writer.state(), "owners": owners.tell()}
         fresh = self._partial / f"{_STATE}.new"
         fresh.write_bytes(orjson.dumps(state))
         os.replace(fresh, self._partial / _STATE)
-        tell(self._at)
+        tell(self._done)
 
     def _go_on(self, writer: StoreWriter, owners: BinaryIO) -> None:
         try:

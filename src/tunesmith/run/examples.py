@@ -5,22 +5,24 @@ is trained, set aside for validation or test, or dropped with a reason; else the
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.data.checks import Finding
 from tunesmith.data.duplicates import leaked, repeated
-from tunesmith.data.example import AnyExample, Example, Passage, Tokenized
+from tunesmith.data.example import AnyExample
 from tunesmith.data.reading import Reading, read_examples
 from tunesmith.data.settings import DataSettings
 from tunesmith.data.split import Split, split
 from tunesmith.data.survey import survey
-from tunesmith.errors import DataError, TemplateError
+from tunesmith.errors import DataError
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.encoded import EncodedExample
 from tunesmith.tokens.findings import require_known
+from tunesmith.tokens.sieve import Sieve, Sifted
 from tunesmith.tokens.store import Store
+from tunesmith.tokens.team import Team
 
 SHARE = 0.05
 """Of the training file, for validation and for test each, where the recipe says nothing."""
@@ -28,7 +30,8 @@ NEAR, NEAR_AT_MOST = 0.8, 20_000
 """From which similarity on examples nearly repeat each other, and up to how many of them are compared before a run."""
 SHOWN = 10
 Rewrite = Callable[[Sequence[AnyExample]], Sequence[AnyExample]]
-CHUNK = 256
+PORTION = 512
+"""Examples that a process is given at once, and between two states that an interrupted encoding can go on from."""
 REFUSALS = {
     "template-refuses": ("cannot be encoded", "on_bad_record"),
     "unknown-token-id": ("cannot be encoded", "on_bad_record"),
@@ -73,11 +76,17 @@ def _longest(part: Sequence[EncodedExample]) -> int:
 
 
 def read_sets(
-    data: DataSettings, encoder: Encoder, *, context: int, split_turns: bool = False, rewrite: Rewrite | None = None
+    data: DataSettings,
+    encoder: Encoder,
+    *,
+    context: int,
+    split_turns: bool = False,
+    rewrite: Rewrite | None = None,
+    processes: int = 1,
 ) -> Sets:
     """Everything that a run needs of its data; `split_turns` splits conversations whose turns the template rewrites.
 
-    `rewrite` gives the training examples another form before they are encoded, one for one.
+    `rewrite` gives the training examples another form before they are encoded, one for one; `processes` encode.
 
     Raises:
         DataError: something stops the run; the message lists what, where and how to go on.
@@ -92,9 +101,10 @@ def read_sets(
     given = {name: books.read(f"data.{name}", file).examples for name, file in files.items()}
     leaks = [leak for examples in given.values() for leak in leaked(parts.train, examples)]
     raw = Split(parts.train, given.get("validation", parts.validation), given.get("test", parts.test))
-    train = books.encode(rewrite(raw.train) if rewrite is not None else raw.train)
-    validation = books.encode(raw.validation)
-    test = books.encode(raw.test)
+    with Team(books.sieve, processes) as team:
+        train = books.encode(rewrite(raw.train) if rewrite is not None else raw.train, team)
+        validation = books.encode(raw.validation, team)
+        test = books.encode(raw.test, team)
     books.close()
     require_enough(data, len(train))
     return Sets(
@@ -135,8 +145,8 @@ class Books:
     """Reads and encodes one set after the other, and remembers what was dropped and what stops the run."""
 
     def __init__(self, data: DataSettings, encoder: Encoder, context: int, split_turns: bool) -> None:
-        self._data, self._encoder, self._split_turns = data, encoder, split_turns
-        self._limit = min(encoder.max_length or context, context)
+        self._data = data
+        self.sieve = Sieve(encoder, min(encoder.max_length or context, context), split_turns)
         self.total = 0
         self.dropped: Counter[str] = Counter()
         self.findings: Counter[str] = Counter()
@@ -180,53 +190,16 @@ class Books:
             if finding.level == "warn" and finding.name not in self._data.allow:
                 self.warned[finding.name] = (finding, totals[finding.name])
 
-    def encode(self, examples: Sequence[AnyExample]) -> tuple[EncodedExample, ...]:
+    def encode(self, examples: Sequence[AnyExample], team: Team) -> tuple[EncodedExample, ...]:
         """The examples that can be trained."""
-        return tuple(part for parts in self.encode_each(examples) for part in parts)
+        portions = (examples[start : start + PORTION] for start in range(0, len(examples), PORTION))
+        return tuple(one for sifted in team.sift(portions) for parts in self.take(sifted) for one in parts)
 
-    def encode_each(self, examples: Sequence[AnyExample]) -> Iterator[list[EncodedExample]]:
-        """What can be trained of each example."""
-        for start in range(0, len(examples), CHUNK):
-            for parts in self._encoded(examples[start : start + CHUNK]):
-                yield [part for part in parts if self._usable(part)]
-
-    def _encoded(self, chunk: Sequence[AnyExample]) -> list[list[EncodedExample]]:
-        if all(isinstance(e, Example) for e in chunk):
-            try:
-                return [[e] for e in self._encoder.encode_many([e for e in chunk if isinstance(e, Example)])]
-            except TemplateError:
-                pass  # one of them is refused: find out which, one by one
-        return [self._one(e) for e in chunk]
-
-    def _one(self, example: AnyExample) -> list[EncodedExample]:
-        if isinstance(example, Passage):
-            windows = self._encoder.passages(example, self._limit)
-            if not windows:
-                self.dropped["empty-text"] += 1
-            return windows
-        if isinstance(example, Tokenized):
-            return self._ready(example)
-        try:
-            return self._encoder.encode_split(example) if self._split_turns else [self._encoder.encode(example)]
-        except TemplateError as refusal:
-            self._drop("template-refuses", str(refusal))
-            return []
-
-    def _ready(self, row: Tokenized) -> list[EncodedExample]:
-        try:
-            return [self._encoder.tokenized(row)]
-        except TemplateError as refusal:
-            self._drop("unknown-token-id", str(refusal))
-            return []
-
-    def _usable(self, encoded: EncodedExample) -> bool:
-        if len(encoded) > self._limit:
-            self._drop("too-long", f"{encoded.origin} ({len(encoded):,} tokens)")
-            return False
-        if not encoded.target_weight > 0:
-            self._drop("no-target", str(encoded.origin))
-            return False
-        return True
+    def take(self, sifted: Sifted) -> list[list[EncodedExample]]:
+        """What can be trained of each example, after the others have been booked."""
+        for name, what in sifted.refused:
+            self._drop(name, what)
+        return sifted.parts
 
     def _drop(self, name: str, what: str) -> None:
         self.dropped[name] += 1
@@ -239,7 +212,7 @@ class Books:
         d = self._data
         answers = {"on_bad_record": d.on_bad_record, "on_no_target": d.on_no_target, "on_too_long": d.on_too_long}
         problems = [
-            self._listed(name, what.format(limit=self._limit), setting)
+            self._listed(name, what.format(limit=self.sieve.limit), setting)
             for name, (what, setting) in REFUSALS.items()
             if name in self._refused and answers[setting] == "stop" and name not in d.allow
         ]

@@ -14,8 +14,9 @@ from torch import nn
 from tunesmith.errors import ModelError, TemplateError
 from tunesmith.models import adapters
 from tunesmith.models.forward import Network
+from tunesmith.models.untouched import untouched
 from tunesmith.run.prepare import Prepared, Ready
-from tunesmith.run.selftest import ROUNDING, Proof, of_tokens, own_attention, own_examples
+from tunesmith.run.selftest import ROUNDING, Proof, of_tokens, own_examples
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.encoded import EncodedExample
 from tunesmith.training.step import Pass, measure
@@ -98,7 +99,7 @@ def _of_model(network: Network, examples: Sequence[EncodedExample]) -> Sequence[
 def _alone(network: Network, examples: Sequence[EncodedExample]) -> float:
     """The loss by nothing but the model's own forward and torch's own cross entropy, one example at a time."""
     total = 0.0
-    with torch.inference_mode(), own_attention(network.model):
+    with torch.inference_mode(), untouched(network.model):
         for example in examples:
             ids = network.on_device(example.ids.astype(np.int64))
             logits = network.model(input_ids=ids[None], use_cache=False).logits[0, :-1].float()

@@ -176,16 +176,20 @@ class _Child:
         return reply
 
 
+def search_path() -> str:
+    """Where another process finds the packages that this one has."""
+    return os.pathsep.join(filter(None, (_PACKAGES, os.environ.get("PYTHONPATH"))))
+
+
 def _started() -> subprocess.Popen[bytes]:
     """A fresh child; of the environment it gets only what Python needs to start."""
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "PYTHONHOME") if name in os.environ}
-    paths = os.pathsep.join(filter(None, (_PACKAGES, os.environ.get("PYTHONPATH"))))
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "tunesmith.tokens.renderer", str(SECONDS), str(MEMORY)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**kept, "PYTHONPATH": paths},
+        env={**kept, "PYTHONPATH": search_path()},
     )
 
 

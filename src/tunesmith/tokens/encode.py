@@ -87,6 +87,16 @@ class Encoder:
         parts = (_ENCODING, tokenizer.fingerprint, self.template.source, train_on, FROZEN_DATE.isoformat())
         self.fingerprint = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Encoder":
+        """The encoder that `plain` described."""
+        return cls(Tokenizer(**plain["tokenizer"]), **plain["options"])
+
+    def plain(self) -> dict[str, Any]:
+        """This encoder as plain values, for another process."""
+        options = {"train_on": self.train_on, "chat_template": self.template.source, "max_length": self.max_length}
+        return {"tokenizer": self.tokenizer.plain(), "options": options}
+
     def encode(self, example: Example) -> EncodedExample:
         """The token ids of a conversation and the weight of every target.
 

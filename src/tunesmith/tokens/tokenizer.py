@@ -31,11 +31,11 @@ class Tokenizer:
         self._backend = Backend.from_str(backend_json)
         self._backend.no_padding()
         self._backend.no_truncation()
-        self._json = json.loads(backend_json)
+        description = json.loads(backend_json)
         # Only these two can put something in front of a text.
-        front = {part: _without_added_space(self._json.get(part)) for part in ("normalizer", "pre_tokenizer")}
-        bare_json = {**self._json, **front}
-        self._bare = Backend.from_str(json.dumps(bare_json)) if bare_json != self._json else None
+        front = {part: _without_added_space(description.get(part)) for part in ("normalizer", "pre_tokenizer")}
+        bare_json = {**description, **front}
+        self._bare = Backend.from_str(json.dumps(bare_json)) if bare_json != description else None
         self.config = config
         self.chat_template = chat_template
         self.vocabulary_size = self._backend.get_vocab_size(with_added_tokens=True)
@@ -56,8 +56,9 @@ class Tokenizer:
             token.lstrip or token.rstrip or token.single_word or token.normalized
             for token in self._backend.get_added_tokens_decoder().values()
         )
-        self._words = Words(self._encode_all) if cuts_at_spaces(self._json) else None
+        self._words = Words(self._encode_all) if cuts_at_spaces(description) else None
         self.adds_bos = self.bos_id is not None and self._backend.encode("a").ids[:1] == [self.bos_id]
+        self._text = backend_json
         self.fingerprint = _sha256([backend_json, json.dumps(self.special_tokens, sort_keys=True), chat_template or ""])
 
     @classmethod
@@ -81,6 +82,11 @@ class Tokenizer:
             raise ModelError(
                 f"{file}: this is no tokenizer that can be read ({error}). Fetch the model again."
             ) from error
+
+    def plain(self) -> dict[str, Any]:
+        """What `Tokenizer` has to be given to be this one, as plain values."""
+        given = {"backend_json": self._text, "config": self.config, "chat_template": self.chat_template}
+        return {**given, "stop_ids": sorted(self.stop_ids)}
 
     def encode(self, text: str, *, special: bool = False, after: After = "start") -> list[int]:
         """Token ids of `text`, without BOS or EOS added.

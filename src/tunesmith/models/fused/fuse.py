@@ -48,11 +48,10 @@ def fuse(model: nn.Module, run: Callable[[], object]) -> int:
     return fused
 
 
-def unfuse(model: nn.Module) -> None:
-    """Give every module its own forward back."""
-    for module in model.modules():
-        if isinstance(module.__dict__.get("forward"), _KINDS):
-            del module.__dict__["forward"]
+def unfuse(model: nn.Module) -> dict[nn.Module, Any]:
+    """Give every module its own forward back; returns what each of them ran instead."""
+    fused = [module for module in model.modules() if isinstance(module.__dict__.get("forward"), _KINDS)]
+    return {module: module.__dict__.pop("forward") for module in fused}
 
 
 def _inputs(model: nn.Module, run: Callable[[], object]) -> dict[nn.Module, Call]:
