@@ -61,6 +61,14 @@ def test_a_damaged_journal_is_told_and_the_run_goes_on_from_before_it(given: Giv
     assert contents(run) == given[1]
 
 
+def test_damaged_losses_of_examples_are_told_and_the_run_goes_on(given: Given, tmp_path: Path) -> None:
+    run = copied(given, tmp_path)
+    turn(run / "losses.f32", 2)
+    resume(run, say=quiet)
+    assert re.search(r"warning: .*losses\.f32: .*altered since", (run / "console.log").read_text())
+    assert contents(run) == given[1]
+
+
 def test_a_journal_that_no_checkpoint_knows_is_refused(given: Given, tmp_path: Path) -> None:
     run = copied(given, tmp_path)
     turn(run / "metrics.jsonl", 3)

@@ -48,6 +48,7 @@ class State:
     """Validations since the best one."""
     journal_length: int = 0
     journal_sha256: str | None = None
+    losses_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def fit(
     with Journal(folder / "metrics.jsonl") as journal, kept as losses, Saver(root, plan.checkpoints.keep) as saver:
         state = _resume(root, trainable, optimizer, journal, hooks.warn)
         journal.cut(state.journal_length)
-        losses.cut(state.step)
+        losses.cut(state.step, state.losses_sha256, hooks.warn)
         ended = "patience" if _out_of_patience(state, settings) else "done"
         while state.step < plan.steps and ended == "done":
             began = time.perf_counter()
@@ -173,8 +174,8 @@ def fit(
             if ended == "done" and not last and hooks.stop():
                 ended = "asked"
             if ended != "done" or last or _save_due(state.step, plan, per_epoch, saver, hooks.validate is not None):
-                losses.sync()
-                state = replace(state, journal_length=journal.sync(), journal_sha256=journal.sha256)
+                state = replace(state, journal_length=journal.sync(), losses_sha256=losses.sync())
+                state = replace(state, journal_sha256=journal.sha256)
                 saver.begin(state.step, _tensors(trainable, optimizer), asdict(state), protect={state.best_step})
     return Outcome(state, ended, saver.waited)
 
