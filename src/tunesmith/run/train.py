@@ -48,7 +48,7 @@ from tunesmith.run.validating import Numbers, Validation, higher_is_better
 from tunesmith.training import curves, durable
 from tunesmith.training.checkpoint import lock
 from tunesmith.training.journal import read as read_journal
-from tunesmith.training.loop import Hooks, Outcome, Plan, fit
+from tunesmith.training.loop import Hooks, Outcome, Plan, fit, seconds
 from tunesmith.training.progress import Progress
 
 
@@ -198,7 +198,8 @@ def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> R
                 f"stopped after step {outcome.state.step} of {settings.steps}, saved. "
                 f"Go on with: tunesmith train --resume {folder}"
             )
-        _save_weights(ready, prepared, folder / places.FINAL)
+        took = seconds(lambda: _save_weights(ready, prepared, folder / places.FINAL))
+        outcome = replace(outcome, saving=outcome.saving + took)
         if outcome.state.best_step not in (0, outcome.state.step):
             _restore(ready.model, prepared, folder / places.BEST)
         choice = None

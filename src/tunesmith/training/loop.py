@@ -166,7 +166,7 @@ def fit(
                 found = hooks.validate(state.step)
                 entry.update(found)
                 state = _chosen(state, found, plan)
-                saver.waited += _seconds(hooks.save_best) if state.best_step == state.step else 0.0
+                saver.waited += seconds(hooks.save_best) if state.best_step == state.step else 0.0
                 ended = "patience" if _out_of_patience(state, settings) else ended
             journal.append(entry)
             losses.append(measured.example_loss)
@@ -257,7 +257,7 @@ def _save_due(step: int, plan: Plan, per_epoch: int, saver: Saver, validated: bo
     return saver.affords and (saver.age > CHECKPOINT_SECONDS or _due(step, every, per_epoch, last=False))
 
 
-def _seconds(act: Callable[[], None]) -> float:
+def seconds(act: Callable[[], object]) -> float:
     """How long `act` takes."""
     began = time.perf_counter()
     act()
