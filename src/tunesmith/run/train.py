@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -163,7 +164,7 @@ def _train(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> Run
 def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> RunResult:
     began, used = time.perf_counter(), joules()
     recipe, sets = prepared.recipe, prepared.sets
-    settings = recipe.training
+    settings, save = recipe.training, partial(_save_weights, ready, prepared)
     assert settings.steps is not None
     numbers = Validation(prepared, ready) if sets.validation else None
     baseline = _baseline(folder, numbers) if numbers is not None else None
@@ -185,7 +186,7 @@ def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> R
         with stop_requests(progress.say) as stop, ending.marked(folder):
             hooks = Hooks(
                 validate=validate if numbers is not None else None,
-                save_best=lambda: _save_weights(ready, prepared, folder / places.BEST),
+                save_best=partial(save, folder / places.BEST),
                 seen=progress.step,
                 stop=stop,
                 warn=lambda text: progress.say(f"warning: {text}"),
@@ -198,14 +199,13 @@ def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> R
                 f"stopped after step {outcome.state.step} of {settings.steps}, saved. "
                 f"Go on with: tunesmith train --resume {folder}"
             )
-        took = seconds(lambda: _save_weights(ready, prepared, folder / places.FINAL))
-        outcome = replace(outcome, saving=outcome.saving + took)
+        outcome = replace(outcome, saving=outcome.saving + seconds(partial(save, folder / places.FINAL)))
         if outcome.state.best_step not in (0, outcome.state.step):
             _restore(ready.model, prepared, folder / places.BEST)
         choice = None
         if recipe.keeping.interpolate != "off" and numbers is not None and baseline is not None:
             choice = interpolated(prepared, ready, numbers, baseline, watcher)
-            _save_weights(ready, prepared, folder / places.KEPT)
+            save(folder / places.KEPT)
         kept = watcher.end(prepared, ready) if watcher is not None else None
         found = report(prepared, ready, outcome, folder, baseline, time.perf_counter() - began)
         found["retention"] = kept
