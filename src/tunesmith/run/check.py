@@ -39,7 +39,7 @@ from tunesmith.tokens.show import Shown, shown
 from tunesmith.tokens.tokenizer import Tokenizer
 
 SAMPLES = 6
-_VERSION = "1"
+_VERSION = "2"
 """Raised whenever the same data may give other results of a portion."""
 
 

@@ -80,6 +80,12 @@ def test_the_share_of_equal_entries_estimates_the_similarity() -> None:
     assert (signatures([""])[0] == signatures([" "])[0]).all()
 
 
+def test_long_texts_that_share_nothing_have_signatures_that_share_nothing() -> None:
+    texts = [" ".join(f"{name}{i}" for i in range(100_000)) for name in "ab"]
+    one, other = signatures(texts)
+    assert float((one == other).mean()) < 0.03
+
+
 def test_a_thousand_copies_are_a_thousand_pairs() -> None:
     assert len(list(candidates(signatures(["one and the same text"] * 1000)))) == 999
 
