@@ -54,13 +54,15 @@ def fetch(source: str, cache: Path | None = None) -> list[Path]:
         files, inner = fsspec.core.url_to_fs(address)
         names = sorted(files.glob(inner)) if any(sign in inner for sign in "*?[") else [inner]
         if not names:
-            raise DataError(f"{source}: nothing stands at this address.")
+            raise FileNotFoundError
         return [_copy(files, name, folder) for name in names]
+    except DataError:
+        raise
     except FileNotFoundError as error:
         raise DataError(f"{source}: nothing stands at this address.") from error
     except (ImportError, ValueError) as error:
         raise DataError(f"{source}: this kind of address cannot be opened: {error}.") from error
-    except OSError as error:
+    except Exception as error:  # each protocol's client has errors of its own for a place that does not answer
         return _held(folder, source, error)
 
 
@@ -99,7 +101,7 @@ def _pour(there: BinaryIO, here: BinaryIO, most: int, name: str) -> None:
         here.write(part)
 
 
-def _held(folder: Path, source: str, error: OSError) -> list[Path]:
+def _held(folder: Path, source: str, error: Exception) -> list[Path]:
     """The copies fetched last, for a place that cannot be reached now."""
     copies = [path for path in folder.glob("*/*") if path.suffix != ".part"] if folder.is_dir() else []
     if not copies:

@@ -87,7 +87,7 @@ def _subset_of(path: Path, pattern: Path) -> str:
 def _on_hub(task: Task, subset: str | None, missing: DataError) -> list[Place]:
     assert task.hub is not None
     if _SUBSET not in task.hub.data:
-        return [Place(_fetched(task.hub.data, missing), "", task.hub.fields)]
+        return [Place(_fetched(task.hub.data, missing), "", task.hub.fields)] if subset is None else []
     names = [subset] if subset is not None else _subsets(task, missing)
     return [Place(_fetched(task.hub.data.replace(_SUBSET, name), missing), name, task.hub.fields) for name in names]
 
@@ -101,7 +101,7 @@ def _subsets(task: Task, missing: DataError) -> list[str]:
     try:
         files, inner = fsspec.core.url_to_fs(address)
         names = {str(name).split("/")[-3] for name in files.glob(inner)}
-    except OSError as error:
+    except Exception as error:  # the hub's client has errors of its own for a place that does not answer
         raise DataError(
             f"{str(missing).rstrip('.')}; or name a subset, for the hub does not list them: {error}."
         ) from error

@@ -46,12 +46,19 @@ def test_a_file_that_changed_is_fetched_anew(memory: Any) -> None:
     assert read_examples("memory://a.jsonl").read == 5
 
 
-def test_a_place_that_does_not_answer_is_read_from_the_copy(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+class Refused(Exception):
+    """An error as the hub's client has them, which is none of the system's."""
+
+
+@pytest.mark.parametrize("error", [ConnectionError, Refused])
+def test_a_place_that_does_not_answer_is_read_from_the_copy(
+    error: type[Exception], memory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     memory.pipe("/a.jsonl", ROW.encode())
     copy = fetch("memory://a.jsonl")
 
     def silent(*_: object, **__: object) -> None:
-        raise ConnectionError("no route")
+        raise error("no route")
 
     monkeypatch.setattr(type(memory), "info", silent)
     assert fetch("memory://a.jsonl") == copy

@@ -44,7 +44,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[fsspec.Abst
             with files.open(f"/cais/mmlu/{subject}/{part}/0000.parquet", "wb") as file:
                 pq.write_table(table, file)
     yield files
-    files.rm("/cais", recursive=True)
+    files.store.clear()
 
 
 def local(folder: Path) -> None:
@@ -85,6 +85,28 @@ def test_a_fetched_subset_is_asked_again_without_the_hub(hub: fsspec.AbstractFil
 def test_a_benchmark_that_is_nowhere_says_where_was_looked() -> None:
     task, place, subset = load_task("gsm8k")
     with pytest.raises(DataError, match=r"TUNESMITH_DATA.*and the hub does not give it: .*openai/gsm8k"):
+        asked(task, place, subset=subset, shots=None, limit=None)
+
+
+def test_a_subset_of_a_benchmark_without_subsets_is_nowhere_on_the_hub_either(hub: fsspec.AbstractFileSystem) -> None:
+    task, place, subset = load_task("gsm8k:algebra")
+    with hub.open("/openai/gsm8k/main/test/0000.parquet", "wb") as file:
+        pq.write_table(pa.table({"question": ["1 + 1?"], "answer": ["#### 2"]}), file)
+    with pytest.raises(DataError, match="there is no subset 'algebra'"):
+        asked(task, place, subset=subset, shots=0, limit=None)
+
+
+@pytest.mark.parametrize("error", [OSError, RuntimeError])
+@pytest.mark.usefixtures("hub")
+def test_a_hub_that_does_not_answer_is_said_whatever_its_client_calls_it(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise error("no network")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", broken)
+    task, place, subset = load_task("mmlu")
+    with pytest.raises(DataError, match=r"TUNESMITH_DATA.*or name a subset.*: no network"):
         asked(task, place, subset=subset, shots=None, limit=None)
 
 
