@@ -113,8 +113,17 @@ def measure(asked: argparse.Namespace, weights: Path, target: Path, seconds: flo
     for name, text in (("wikitext2", wiki), ("own", own)):
         longest = max(len(example) for example in text)
         found[name] = retention(tuned.network(longest), base.network(longest), text).as_dict()
+    abilities(asked, str(weights), target)
     found["measuring_seconds"] = round(time.perf_counter() - began, 1)
     (target / "measured.json").write_text(json.dumps(found, indent=1))
+
+
+def abilities(asked: argparse.Namespace, model: str, place: Path) -> None:
+    """The items of the benchmarks that are asked for, scored under `place`."""
+    from tunesmith.run.evaluate import evaluate_tasks
+
+    if asked.ability and not (place / "abilities/evaluation.json").is_file():
+        evaluate_tasks(model, asked.ability, limit=asked.items, out=place / "abilities")
 
 
 def sizes(asked: argparse.Namespace) -> dict[str, Any]:
@@ -131,22 +140,22 @@ def base_score(asked: argparse.Namespace) -> None:
     place = asked.out / asked.task / "base"
     if not (place / "evaluation.json").is_file():
         evaluate(asked.model, str(data_of(asked, "test", asked.test)), metrics=[TASKS[asked.task]], out=place)
+    abilities(asked, asked.model, place)
 
 
 def table(out: Path, task: str) -> str:
     """Every way that was measured: its score, what it lost, and both beside plain fine-tuning."""
-    from tunesmith.evaluation.compare import compare
-    from tunesmith.evaluation.item import load_items
-
     base = json.loads((out / task / "base/evaluation.json").read_text())["test"][TASKS[task]]
     cells = {way: sorted((out / task / name_of(way)).glob("*/measured.json")) for way in (PLAIN, WISE, *list(WAYS)[1:])}
     plain = {path.parent.name: path for path in cells[PLAIN]}
     lost_by_plain = mean(_read(path)["wikitext2"]["forgotten"]["value"] for path in plain.values())
+    known = _known(out / task / "base")
     lines = [
         "| way | seeds | test score, % | beside plain, points [95 %] | lost on WikiText-2, nats [95 %] | kept | "
-        "KL on own text | training, s |",
-        "|---|---|---|---|---|---|---|---|",
-        f"| base | | {100 * base['value']:.1f} | | 0 | | 0 | |",
+        "KL on own text | training, s |" + "".join(f" {name}, % |" for name in known),
+        "|---|---|---|---|---|---|---|---|" + "---|" * len(known),
+        f"| base | | {100 * base['value']:.1f} | | 0 | | 0 | |"
+        + "".join(f" {100 * score['value']:.1f} |" for score in known.values()),
     ]
     for way, paths in cells.items():
         if not paths:
@@ -155,11 +164,9 @@ def table(out: Path, task: str) -> str:
         lost = [one["wikitext2"]["forgotten"] for one in found]
         beside = ""
         if way != PLAIN:
-            both = [path for path in paths if path.parent.name in plain]
-            theirs = [item for path in both for item in load_items(plain[path.parent.name].parent / "scores.jsonl")]
-            ours = [item for path in both for item in load_items(path.parent / "scores.jsonl")]
-            (one,) = compare(theirs, ours, [TASKS[task]])
-            beside = f"{100 * one.difference:+.1f} [{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
+            both = [path.parent for path in paths if path.parent.name in plain]
+            theirs = [plain[folder.name].parent / "scores.jsonl" for folder in both]
+            beside = _apart(theirs, [folder / "scores.jsonl" for folder in both], TASKS[task])
         low, high = interval(lost)
         kept = "" if way == PLAIN else f"{1 - mean(x['value'] for x in lost) / lost_by_plain:.0%}"
         lines.append(
@@ -167,9 +174,43 @@ def table(out: Path, task: str) -> str:
             f"{mean(x['value'] for x in lost):+.4f} [{low:+.4f}, {high:+.4f}] | {kept} | "
             f"{mean(one['own']['kl']['value'] for one in found):.4f} | "
             f"{mean(one['training_seconds'] for one in found):,.0f} |"
+            + "".join(f" {_ability(out / task / 'base', paths, name)} |" for name in known)
         )
     said = ", ".join(f"{name} {value}" for name, value in _read(cells[PLAIN][0])["sizes"].items())
     return f"## {task}\n\n{said}\n\n" + "\n".join(lines) + "\n"
+
+
+def _known(place: Path) -> dict[str, dict[str, float]]:
+    """The deciding score of each benchmark that was measured in a cell, by its name."""
+    file = place / "abilities/evaluation.json"
+    measured = _read(file) if file.is_file() else {}
+    return {name: next(iter(of.values())) for name, of in measured.items() if (place / _scores(name)).is_file()}
+
+
+def _scores(name: str) -> str:
+    """Where a cell keeps the items of a benchmark."""
+    from tunesmith.run.evaluate import folder_of
+
+    return f"abilities/{folder_of(name)}/scores.jsonl"
+
+
+def _ability(base: Path, cells: Sequence[Path], name: str) -> str:
+    """The mean score of a benchmark, and how far it is from the base's on the same items."""
+    asked = [path.parent for path in cells if name in _known(path.parent)]
+    if not asked:
+        return ""
+    metric = next(iter(_read(base / "abilities/evaluation.json")[name]))
+    apart = _apart([base / _scores(name)] * len(asked), [folder / _scores(name) for folder in asked], metric)
+    return f"{100 * mean(_known(folder)[name]['value'] for folder in asked):.1f}, {apart}"
+
+
+def _apart(before: Sequence[Path], after: Sequence[Path], metric: str) -> str:
+    """The difference of the items in two groups of files, in points, with its paired interval."""
+    from tunesmith.evaluation.compare import compare
+    from tunesmith.evaluation.item import load_items
+
+    (one,) = compare(*([item for file in files for item in load_items(file)] for files in (before, after)), [metric])
+    return f"{100 * one.difference:+.1f} [{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
 
 
 def interval(lost: Sequence[dict[str, float]]) -> tuple[float, float]:
@@ -192,8 +233,8 @@ HEAD = """# What fine-tuning forgets, and what keeps it
 Written by `python benchmarks/forgetting.py TUNESMITH_DATA --out DIR` from what it measured; every size is one of its
 options. The score is of test questions that no run saw; what was lost is the loss on WikiText-2 above the base's; kept
 is the share of plain fine-tuning's loss there that a way avoids. Intervals of several seeds are Student's, of one seed
-those of the texts; the column beside plain pairs the same questions under the same seed. WiSE-FT goes back as far
-towards the base as the validation set allows.
+those of the texts; the column beside plain pairs the same questions under the same seed, that of a benchmark pairs the
+base's answers. WiSE-FT goes back as far towards the base as the validation set allows.
 
 """
 
@@ -219,6 +260,8 @@ def main() -> None:
         ("test", 300, "test questions"), ("tokens", 4096, "of WikiText-2; half as many of the base's own text"),
     ):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=value, help=about)
+    parser.add_argument("--ability", action="append", default=[], help="a benchmark to measure too; may be given again")
+    parser.add_argument("--items", type=int, default=100, help="questions of each benchmark")
     parser.add_argument("--rate", type=float, default=1e-4, help="the learning rate of full fine-tuning")
     parser.add_argument("--table", action="store_true", help="write docs/forgetting.md from what there is")
     asked = parser.parse_args()
