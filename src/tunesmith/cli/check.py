@@ -5,6 +5,7 @@ then each kind of finding with its first places, one message and what to do; the
 """
 
 import json
+import shlex
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -175,8 +176,9 @@ def told(found: "Iterable[Finding]") -> list[str]:
 def remedy(name: str, file: str, found: "Iterable[Finding]" = ()) -> tuple[str, str | None]:
     """What to do about a kind of finding: a sentence, and a command where there is one.
 
-    The command names the held-out file that something `found` gives away.
+    The command names the held-out files and benchmarks that something `found` gives away.
     """
+    from tunesmith.data.benchmarks import benchmark_of
     from tunesmith.data.selection import FIXES
     from tunesmith.tokens.findings import KINDS
 
@@ -184,8 +186,11 @@ def remedy(name: str, file: str, found: "Iterable[Finding]" = ()) -> tuple[str, 
     if name in FIXES:
         return kind.remedy, f"tunesmith data clean {file} --fix {name} --out cleaned.jsonl"
     if name in COMMANDS:
-        files = (f.other.file for f in found if f.other is not None and Path(f.other.file).is_file())
-        return kind.remedy, COMMANDS[name].format(file=file, held_out=next(files, "HELD_OUT"))
+        others = dict.fromkeys(f.other.file for f in found if f.other is not None and Path(f.other.file).is_file())
+        held_out = dict.fromkeys(benchmark_of(other) or other for other in others) or ["HELD_OUT"]
+        return kind.remedy, COMMANDS[name].format(
+            file=shlex.quote(file), held_out=" --against ".join(map(shlex.quote, held_out))
+        )
     if kind.setting == "data.minimum":
         return kind.remedy, f"tunesmith train {file} data.minimum=1"
     if kind.setting is not None:

@@ -71,8 +71,7 @@ def benchmark(name: str) -> tuple[Example, ...] | None:
     key = name.lower().replace("-", "_")
     if key not in BENCHMARKS or Path(name).is_file():
         return None
-    files = BENCHMARKS[key]
-    folder = Path(os.environ.get(FOLDER, ".")) / key
+    files, folder = BENCHMARKS[key], _folder(key)
     found = sorted(folder.glob(files.pattern))
     if not found:
         raise DataError(
@@ -84,3 +83,12 @@ def benchmark(name: str) -> tuple[Example, ...] | None:
         for line, text in files.questions(file)
         if isinstance(text, str) and text.strip()
     )
+
+
+def benchmark_of(file: str) -> str | None:
+    """The name of the benchmark that a file is part of; None of other files."""
+    return next((key for key in BENCHMARKS if Path(file).is_relative_to(_folder(key))), None)
+
+
+def _folder(key: str) -> Path:
+    return Path(os.environ.get(FOLDER, ".")) / key

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -110,6 +111,22 @@ def test_the_remedy_of_a_leak_names_the_held_out_file_and_does_what_it_says(good
     command = remedy("leak", good, [leak])[1]
     assert command == f"tunesmith data dedup {good} --against {good} --out apart.jsonl"
     assert run([*command.split()[1:-1], str(tmp_path / "apart.jsonl")]) == 0
+    assert (tmp_path / "apart.jsonl").read_text() == ""
+
+
+def test_the_remedy_of_a_benchmarks_items_names_the_benchmark_and_does_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "How many of the seven red parcels that came from the north this week are still here?"
+    (tmp_path / "mmlu" / "test").mkdir(parents=True)
+    (tmp_path / "mmlu" / "test" / "law_test.csv").write_text(f"{text},one,two,three,four,B\n")
+    monkeypatch.setenv("TUNESMITH_DATA", str(tmp_path))
+    data = tmp_path / "my data.jsonl"
+    data.write_text(json.dumps({"prompt": f"Say: {text}", "completion": "two"}) + "\n")
+    found = [f for f in inspect(str(data), against={"mmlu": "mmlu"}).findings if f.name == "contamination"]
+    command = remedy("contamination", str(data), found)[1]
+    assert command == f"tunesmith data dedup '{data}' --against mmlu --out apart.jsonl"
+    assert run([*shlex.split(command)[1:-1], str(tmp_path / "apart.jsonl")]) == 0
     assert (tmp_path / "apart.jsonl").read_text() == ""
 
 
