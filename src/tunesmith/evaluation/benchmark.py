@@ -89,21 +89,25 @@ def _rows(task: Task, file: Place) -> Iterator[Mapping[str, Any]]:
     """The rows of a file, with the fields that the task gives them."""
     for number, row in enumerate(_raw(task, file.path), start=1):
         where = f"{file.path}:{number}"
+        if not isinstance(row, Mapping):
+            raise DataError(f"{where}: expected a row with fields, found {type(row).__name__}.")
         yield {**row, **{name: render(text, row, where) for name, text in file.fields.items()}}
 
 
-def _raw(task: Task, path: Path) -> Iterator[Mapping[str, Any]]:
-    if task.columns is not None and path.suffix == ".csv":
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.reader(file):
-                yield dict(zip(task.columns, row, strict=False))
-    elif task.at is not None and path.suffix == ".json":
-        yield from json.loads(path.read_text(encoding="utf-8"))[task.at]
-    else:
-        for record in read_file(path):
-            if isinstance(record, Finding):
-                raise DataError(str(record))
-            yield record.value
+def _raw(task: Task, path: Path) -> Iterator[Any]:
+    try:
+        if task.columns is not None and path.suffix == ".csv":
+            with path.open(encoding="utf-8", newline="") as file:
+                yield from (dict(zip(task.columns, row, strict=False)) for row in csv.reader(file))
+        elif task.at is not None and path.suffix == ".json":
+            yield from json.loads(path.read_text(encoding="utf-8"))[task.at]
+        else:
+            for record in read_file(path):
+                if isinstance(record, Finding):
+                    raise DataError(str(record))
+                yield record.value
+    except (ValueError, LookupError, TypeError, csv.Error) as error:
+        raise DataError(f"{path}: does not hold rows as the task {task.name} says ({error!r}).") from error
 
 
 def items(network: Network, encoder: Encoder, task: Task, questions: Sequence[Asked]) -> list[Item]:

@@ -57,6 +57,21 @@ def test_a_right_answer_that_is_no_option_is_refused(tmp_path: Path) -> None:
         asked(*task(tmp_path, options=["A", "C"]), subset=None, shots=None, limit=None)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [("x.json", b"{", r"x\.json: "), ("x.json", b'{"rows": []}', r"x\.json: .*'examples'"),
+     ("x.json", b"[]", r"x\.json: "), ("x.json", b'{"examples": [1]}', r"x\.json:1: .*int"),
+     ("x.csv", b"Caf\xe9,A\n", r"x\.csv: ")],
+)  # fmt: skip
+def test_a_file_that_does_not_fit_its_task_is_refused_by_name(
+    tmp_path: Path, name: str, text: bytes, told: str
+) -> None:
+    one, place = task(tmp_path, data=name, at="examples", columns=["q", "a"])
+    (tmp_path / name).write_bytes(text)
+    with pytest.raises(DataError, match=told):
+        asked(one, place, subset=None, shots=None, limit=None)
+
+
 def test_the_likelihood_of_an_option_is_that_of_transformers_on_the_text(opened: Opened, tmp_path: Path) -> None:
     one, place = task(tmp_path)
     plain: Any = transformers.AutoModelForCausalLM.from_pretrained(opened.folder)
