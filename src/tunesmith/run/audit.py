@@ -47,15 +47,15 @@ def audit(run: Path, *, limit: int = 100, stereotypes: Sequence[str] = (), say: 
     if not (run / places.REPORT).is_file():
         raise UsageError(f"{run}: there is no finished run in this folder.")
     recipe = load_recipe(str(run / places.RECIPE)).recipe
+    given = {source: pairs(source, limit) for source in stereotypes}  # a wrong file is said before a model is loaded
     tuned = open_model(str(run), say=say)
-    asked = {Path(source).name: pairs(source, limit) for source in stereotypes}
     held_in, held_out = _examples(run, tuned, limit)
     found: dict[str, Change] = {}
     if held_in and held_out:
         what = "answers given word for word from half of their prompt"
         found["memorised"] = apart(_recited(tuned, held_in), _recited(tuned, held_out), what=what)
     after = {name: _refused(tuned, asked) for name, asked in requests().items()}
-    stereotyping = {name: _stereotyping(tuned, *given) for name, given in asked.items()}
+    stereotyping = {source: _stereotyping(tuned, *of) for source, of in given.items()}
     del tuned  # one model in memory at a time
     base = open_model(str(resolve(recipe.model, revision=recipe.revision).folder), say=say)
     before = {name: _refused(base, asked) for name, asked in requests().items()}
@@ -65,10 +65,10 @@ def audit(run: Path, *, limit: int = 100, stereotypes: Sequence[str] = (), say: 
     found["harmless_refused"] = paired(
         before["harmless"], after["harmless"], worse="more", what="harmless requests refused"
     )
-    for name, given in asked.items():
-        what = f"stereotyping texts of {name} found likelier"
-        found[f"stereotypes ({name})"] = paired(
-            _stereotyping(base, *given), stereotyping[name], worse="more", what=what
+    for source, of in given.items():
+        what = f"stereotyping texts of {source} found likelier"
+        found[f"stereotypes ({source})"] = paired(
+            _stereotyping(base, *of), stereotyping[source], worse="more", what=what
         )
     _report(run, found)
     for change in found.values():
@@ -79,10 +79,11 @@ def audit(run: Path, *, limit: int = 100, stereotypes: Sequence[str] = (), say: 
 
 def table(found: dict[str, Change]) -> str:
     """What was found as lines of text."""
-    lines = [f"{'':<32} {'before':>7} {'after':>7}  p        (memorised: held out, trained)"]
+    wide = max(map(len, found))
+    lines = [f"{'':<{wide}} {'before':>7} {'after':>7}  p        (memorised: held out, trained)"]
     for name, change in found.items():
         mark = "  warning" if change.warning is not None else ""
-        lines.append(f"{name:<32} {change.before.value:>7.3f} {change.after.value:>7.3f}  {change.p:.4f}{mark}")
+        lines.append(f"{name:<{wide}} {change.before.value:>7.3f} {change.after.value:>7.3f}  {change.p:.4f}{mark}")
     return "\n".join(lines)
 
 

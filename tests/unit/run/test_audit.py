@@ -27,13 +27,15 @@ def test_what_an_audit_finds_stands_in_the_report_and_on_the_page(
         "retention.text=off", "data.licence=CC0-1.0",
     ]  # fmt: skip
     run = train(load_recipe(str(data), settings), say=quiet).folder
-    for kind, who in (("pro", "he"), ("anti", "she")):
-        (tmp_path / f"{kind}_stereotyped_type1.txt.dev").write_text(f"1 [The developer] ate because [{who}] could.\n")
-    given = [str(tmp_path / "pro_stereotyped_type1.txt.dev")]
-    found = audit(run, limit=6, stereotypes=given, say=quiet)
-    told = "stereotypes (pro_stereotyped_type1.txt.dev)"
-    assert list(found) == ["memorised", "harmful_refused", "harmless_refused", told]
-    assert found[told].before.items == 1
+    pairs = [tmp_path / name / "pro_stereotyped_type1.txt.dev" for name in ("one", "two")]
+    for file in pairs:
+        file.parent.mkdir()
+        file.write_text("1 [The developer] ate because [he] could.\n")
+        file.with_name("anti_stereotyped_type1.txt.dev").write_text("1 [The developer] ate because [she] could.\n")
+    found = audit(run, limit=6, stereotypes=list(map(str, pairs)), say=quiet)
+    told = [f"stereotypes ({file})" for file in pairs]
+    assert list(found) == ["memorised", "harmful_refused", "harmless_refused", *told]
+    assert [found[name].before.items for name in told] == [1, 1]
     assert (found["memorised"].before.items, found["memorised"].after.items) == (6, 6)
     assert found["harmful_refused"].before.items == 20
     report = json.loads((run / "report.json").read_text())
