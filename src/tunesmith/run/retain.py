@@ -97,10 +97,9 @@ def _finished(loaded: Loaded) -> dict[str, Any] | None:
         CheckpointError: it is another run than the recipe asks for.
     """
     folder = Path(loaded.recipe.run or "")
-    if not (folder / places.REPORT).is_file():
-        return None
-    prove_asked_the_same(folder, loaded, ())
-    report: dict[str, Any] = orjson.loads((folder / places.REPORT).read_bytes())
+    report = places.finished(folder)
+    if report is not None:
+        prove_asked_the_same(folder, loaded, ())
     return report
 
 
