@@ -167,7 +167,7 @@ def _kept(
         return None
     held_out = [_prompts(asked) if (asked := benchmark(name)) is not None else fingerprint(find_files(name)[0])
                 for name in against]  # fmt: skip
-    parts = (_VERSION, judge.encoder.fingerprint, str(limit), repr(sorted(reading.items())), repr(files),
+    parts = (_VERSION, judge.encoder.fingerprint, str(limit), repr(sorted(reading.items())), repr(files), repr(against),
              fingerprint(paths), *held_out)  # fmt: skip
     return home() / "checks" / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}.parts"
 
@@ -262,6 +262,7 @@ def _value(data: DataSettings, setting: str) -> Any:
 
 def _spread(counting: Counting) -> list[EncodedExample]:
     """The first examples, and some from everywhere."""
-    first, others = (sample := counting.sample.examples())[:FIRST], sample[FIRST:]
+    sample = counting.sample.examples()
+    first, others = sample[:FIRST], sample[FIRST:]
     wanted = SAMPLES - len(first)
     return [*first, *(others[len(others) * k // wanted] for k in range(wanted) if others)][:SAMPLES]
