@@ -38,7 +38,6 @@ for _language, _words in _COMMON.items():
     for _word in _words.split():
         _LANGUAGES.setdefault(_word, []).append(_language)
 _WORD = re.compile(r"[^\W\d_]+")
-_second = itemgetter(1)
 
 
 def language_of(text: str) -> str:
@@ -53,6 +52,6 @@ def language_of(text: str) -> str:
     for word in words:
         for language in _LANGUAGES.get(word, ()):
             hits[language] = hits.get(language, 0) + 1
-    ranked = [*sorted(hits.items(), key=_second, reverse=True), ("unknown", 0), ("unknown", 0)]
+    ranked = [*sorted(hits.items(), key=itemgetter(1), reverse=True), ("unknown", 0), ("unknown", 0)]
     (best, count), (_, second) = ranked[:2]
     return best if count * 12 >= len(words) and count > second else "unknown"
