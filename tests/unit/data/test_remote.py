@@ -281,3 +281,44 @@ def test_a_bucket_is_read_by_name_and_by_pattern(memory: Any, monkeypatch: pytes
             fetch("s3://bucket/set/c.jsonl")
         server.shutdown()
     s3fs.S3FileSystem.clear_instance_cache()
+
+
+class Cloud(Store):
+    """An object store that speaks as much of Google's JSON protocol as reading takes."""
+
+    def do_GET(self) -> None:
+        path, _, query = self.path.partition("?")
+        key = unquote(path.partition("/storage/v1/b/bucket/o")[2]).strip("/")
+        if path.startswith("/download/") or "alt=media" in query:
+            self.send(200 if key in self.files else 404, self.files.get(key, b""))
+        elif key:
+            self.send(200 if key in self.files else 404, json.dumps(self._told(key)).encode())
+        else:
+            (prefix,) = parse_qs(query).get("prefix", [""])
+            items = [self._told(name) for name in self.files if name.startswith(prefix)]
+            self.send(200, json.dumps({"kind": "storage#objects", "items": items}).encode())
+
+    def _told(self, key: str) -> dict[str, Any]:
+        raw = self.files.get(key, b"")
+        return {
+            "kind": "storage#object", "name": key, "bucket": "bucket", "size": str(len(raw)), "generation": "1",
+            "etag": hashlib.sha1(raw).hexdigest(), "updated": "2026-01-01T00:00:00.000Z",
+            "timeCreated": "2026-01-01T00:00:00.000Z",
+        }  # fmt: skip
+
+
+def test_a_bucket_of_google_s_is_read_by_name_and_by_pattern(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # else it asks Google what kind of bucket it is
+    gcsfs = pytest.importorskip("gcsfs")
+    monkeypatch.setattr(Cloud, "files", {"set/a.jsonl": ROW.encode() * 2, "set/b.jsonl": ROW.encode() * 3})
+    gcsfs.GCSFileSystem.clear_instance_cache()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Cloud) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_address[1]}")
+        monkeypatch.setitem(fsspec.config.conf, "gs", {"token": "anon"})
+        assert read_examples("gs://bucket/set/a.jsonl").read == 2
+        assert read_examples("gs://bucket/set/*.jsonl").read == 5
+        with pytest.raises(DataError, match="nothing stands at this address"):
+            fetch("gs://bucket/set/c.jsonl")
+        server.shutdown()
+    gcsfs.GCSFileSystem.clear_instance_cache()
