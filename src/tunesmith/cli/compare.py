@@ -42,6 +42,8 @@ def compare(
     if blind:
         if len(models) != 2:
             raise UsageError("--blind is between two: A and B.")
+        if task:
+            raise UsageError("--blind shows what was written, and a benchmark's options are only scored. Give --data.")
         left, right = answers_of(models, data, metrics=tuple(metric or ()), limit=limit, say=to_stderr)
         print(serve(Ballot(left, right, votes), port=port, tell=to_stderr))
         return

@@ -54,7 +54,7 @@ def compare_models(
         each = [_of_tasks(name, tasks, limit, say) for name in names]
         answered = {task: [items[task] for items in each] for task in tasks}
     if data is not None or not tasks:
-        name = Path(data).stem if data is not None else "kept"
+        name = Path(data).name if data is not None else "kept"
         answered[name] = answers_of(names, data, metrics=metrics, limit=limit, say=say)
         chosen[name] = metrics
     return Compared(names, answered, compare_tasks(answered, chosen))
