@@ -14,7 +14,9 @@ from tiny_model import chat_file, tiny_model
 
 from tunesmith.errors import CheckpointError, TunesmithError
 from tunesmith.recipe import load_recipe
+from tunesmith.run.export import export
 from tunesmith.run.folder import require_whole, seal, weights_of
+from tunesmith.run.opened import open_model
 from tunesmith.run.train import resume, train
 
 Given = tuple[Path, dict[str, Any]]
@@ -82,7 +84,12 @@ def test_damaged_best_weights_are_refused_before_a_step_and_by_whoever_opens_the
 ) -> None:
     run = copied(given, tmp_path)
     turn(run / name, 100)
-    for act in (lambda: resume(run, say=quiet), lambda: weights_of(run)):
+    for act in (
+        lambda: resume(run, say=quiet),
+        lambda: weights_of(run),
+        lambda: open_model(str(run / "best"), say=quiet),
+        lambda: export(run / "best", tmp_path / "out", say=quiet),
+    ):
         with pytest.raises(CheckpointError, match=r"best: .* is not what was saved"):
             act()
 

@@ -19,7 +19,7 @@ from tunesmith.models.context import stored_dtype
 from tunesmith.models.folder import is_adapter, verify
 from tunesmith.models.load import base_of, load_model
 from tunesmith.models.save import copy_beside, write_model
-from tunesmith.run.folder import is_started, weights_of
+from tunesmith.run.folder import is_started, require_whole, weights_of
 from tunesmith.run.selftest import greedy
 
 PROMPT_TOKENS = 16
@@ -80,6 +80,7 @@ def _weights(run_or_model: Path, talk: Callable[[str], object]) -> Path:
     if not is_started(run_or_model):
         if not run_or_model.is_dir():
             raise UsageError(f"{run_or_model}: there is no such run or model folder.")
+        require_whole(run_or_model)
         return run_or_model
     folder, meaning = weights_of(run_or_model)
     talk(f"exporting {meaning}")

@@ -20,7 +20,7 @@ from tunesmith.models.load import base_of, load_model
 from tunesmith.models.probe import probe
 from tunesmith.models.sources import resolve
 from tunesmith.recipe import load_recipe
-from tunesmith.run.folder import RECIPE, is_started, weights_of
+from tunesmith.run.folder import RECIPE, is_started, require_whole, weights_of
 from tunesmith.tokens.builtin import BUILT_IN, missing_control_tokens
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.tokenizer import Tokenizer
@@ -62,10 +62,12 @@ def open_model(name: str, *, say: Say = to_stderr) -> Opened:
 
     Raises:
         UsageError: there is no such model, or the run has no finished weights yet.
+        CheckpointError: a run's weights are not those that were saved.
         ModelError: it cannot be loaded.
     """
     run = Path(name)
     if not is_started(run):
+        require_whole(run)  # the best or last weights of a run may be named themselves
         folder = resolve(name).folder
         opened = _opened(folder, f"{name} ({folder})" if str(folder) != name else name, say)
         say(f"model: {opened.what}")
