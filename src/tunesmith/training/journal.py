@@ -73,13 +73,14 @@ class Journal:
         """The sum (hex) of the bytes so far: what a checkpoint remembers beside `length`."""
         return self._sum.hexdigest()
 
-    def require(self, length: int, sha256: str) -> None:
-        """Return only if the first `length` bytes are those with this sum.
+    def require(self, length: int, sha256: str | None) -> None:
+        """Return only if the first `length` bytes are there, and those with this sum where there is one.
 
         Raises:
             CheckpointError: they are not.
         """
-        if hashlib.sha256(self.path.read_bytes()[:length]).hexdigest() != sha256 or length > self.length:
+        found = hashlib.sha256(self.path.read_bytes()[:length]).hexdigest()
+        if length > self.length or sha256 not in (found, None):
             raise CheckpointError(
                 f"{self.path}: its first {length} bytes are not those of the checkpoint; the file has {self.length} "
                 "bytes. It was altered since. Restore it, or start a new run."

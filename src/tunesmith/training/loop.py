@@ -231,8 +231,7 @@ def _resume(
 
     def fits(found: checkpoint.Checkpoint) -> None:
         state = State(**found.state)  # type: ignore[arg-type]
-        if state.journal_sha256 is not None:
-            journal.require(state.journal_length, state.journal_sha256)
+        journal.require(state.journal_length, state.journal_sha256)
 
     found = checkpoint.newest(root, warn, fits=fits)
     if found is None:

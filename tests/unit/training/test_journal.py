@@ -44,6 +44,8 @@ def test_a_journal_that_is_not_that_of_the_checkpoint_is_refused(tmp_path: Path,
         length, sha256 = journal.sync(), journal.sha256
         journal.append({"step": 2})
         journal.require(length, sha256)
+        with pytest.raises(CheckpointError, match="altered since"):
+            journal.require(journal.length + 1, None)
     (tmp_path / "metrics.jsonl").write_bytes(altered)
     with Journal(tmp_path / "metrics.jsonl") as journal, pytest.raises(CheckpointError, match="altered since"):
         journal.require(length, sha256)
