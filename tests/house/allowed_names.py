@@ -11,13 +11,10 @@ _.model_config
 _.literal
 _.open_loop
 _.close_loop
-_.enter
 _.visit_Const
 _.visit_Filter
-_.visit_For
 _.visit_Getitem
 _.visit_TemplateData
-_.tags
 _.intercepted_binops
 _.concat
 _.name_or_path
@@ -54,17 +51,10 @@ _.down_revision
 # Read by the test that walks the routes.
 _.PUBLIC
 
-# Commands of the command line.
-_.list_models
-_.import_configuration
-_.settings_of_every_command
-
 # Choices of an option.
 _.balanced
-_.under
 
 # Part of a value or room that is tested and offered; its caller in the house is still to be built.
 _.data_tokens
 _.likeliest
 _.read_records
-_.too_long

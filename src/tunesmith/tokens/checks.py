@@ -205,17 +205,3 @@ def _dropped_reasoning(example: Example, learned: Learned) -> Iterator[Finding]:
 
 def _without_place(error: TemplateError, origin: Origin) -> str:
     return str(error).removeprefix(f"{origin}: ")
-
-
-@dataclass(frozen=True, slots=True)
-class TooLong:
-    """The examples that do not fit: how many, and the worst of them, longest first, as (origin, tokens)."""
-
-    count: int
-    worst: tuple[tuple[Origin, int], ...]
-
-
-def too_long(encoded: Sequence[EncodedExample], context: int, *, shown: int = 10) -> TooLong:
-    """Which examples have more than `context` tokens."""
-    over = sorted(((len(one), str(one.origin), one.origin) for one in encoded if len(one) > context), reverse=True)
-    return TooLong(len(over), tuple((origin, length) for length, _, origin in over[:shown]))

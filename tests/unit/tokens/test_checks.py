@@ -6,7 +6,7 @@ import pytest
 from unit.tokens import tiny
 
 from tunesmith.data.example import Message
-from tunesmith.tokens.checks import KINDS, Checker, check, check_ids, too_long
+from tunesmith.tokens.checks import KINDS, Checker, check, check_ids
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.encoded import EncodedExample
 from tunesmith.tokens.tokenizer import Tokenizer
@@ -86,12 +86,6 @@ def test_a_token_that_would_cross_a_border_is_told(encoder: Encoder) -> None:
 def test_rows_that_came_as_tokens_are_checked_too(encoder: Encoder) -> None:
     rows = EncodedExample(np.arange(5, dtype=np.int32), np.zeros(5, dtype=np.float32), tiny.HERE)
     assert [f.name for f in check_ids(encoder, rows, context=4)] == ["no-target-token", "too-long"]
-
-
-def test_too_long_counts_all_and_shows_the_worst_first(encoder: Encoder) -> None:
-    encoded = encoder.encode_many([tiny.chat("hi", "o" * n) for n in (1, 50, 20)])
-    found = too_long(encoded, len(encoded[0]), shown=1)
-    assert (found.count, found.worst) == (2, ((tiny.HERE, len(encoded[1])),))
 
 
 def test_every_kind_has_a_remedy() -> None:
