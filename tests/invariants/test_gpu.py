@@ -18,6 +18,7 @@ from tunesmith.models.probe import probe
 from tunesmith.models.recompute import recompute
 from tunesmith.models.settings import Full, Lora, Method
 from tunesmith.recipe import load_recipe
+from tunesmith.run.selftest import selftest
 from tunesmith.run.train import resume, train
 from tunesmith.training.step import Pass, backward
 
@@ -149,3 +150,8 @@ def test_a_resumed_run_gives_the_same_losses_to_the_stated_tolerance_without_it(
     assert len(resumed["journal"]) == STEPS
     losses = [[entry["loss"] for entry in one["journal"]] for one in (whole, resumed)]
     assert losses[1] == pytest.approx(losses[0], rel=RESUMED)
+
+
+def test_the_self_test_holds(tmp_path: Path) -> None:
+    proofs = selftest(str(tiny_model(tmp_path / "model")), say=quiet)
+    assert all(proof.holds for proof in proofs), proofs

@@ -70,6 +70,7 @@ def selftest(model: str, data: str | None = None, *, say: Callable[[str], object
         DataError: `data` holds no conversation that fits.
     """
     opened = open_model(model, say=say)
+    opened.model.float()  # what half precision rounds would hide what is to be proven
     if is_adapter(opened.folder):
         raise UsageError(f"{model}: this is an adapter. Test its base, or export it with --merge and test that.")
     examples = _examples(opened, data)
