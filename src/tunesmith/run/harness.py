@@ -8,11 +8,12 @@ import this; `register` puts our model beside its own where it is installed. Wri
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from typing import Any
 
 from tunesmith.data.example import Message
-from tunesmith.errors import UsageError
+from tunesmith.errors import TunesmithError, UsageError
 from tunesmith.generation.decode import generate
 from tunesmith.generation.scoring import Choice, Scored, scored
 from tunesmith.generation.settings import GenerationSettings
@@ -127,6 +128,7 @@ class HarnessModel:
         return [until.cut(encoder.tokenizer.decode(answer.ids))[0] for answer in answers]
 
 
+@cache  # the harness takes a name once
 def register() -> None:
     """Let the harness know the model `tunesmith`; afterwards `simple_evaluate(model="tunesmith", …)` works.
 
@@ -147,6 +149,7 @@ def main(model: str, arguments: Sequence[str]) -> None:
 
     Raises:
         UsageError: the harness is not installed, or it could not read the model's name.
+        TunesmithError: the harness failed; says how.
     """
     register()
     from lm_eval.__main__ import cli_evaluate
@@ -155,7 +158,12 @@ def main(model: str, arguments: Sequence[str]) -> None:
         raise UsageError(f"{model}: the harness cannot take a path with a comma or an equals sign.")
     sys.argv = ["lm_eval", "run", "--model", NAME, "--model_args", f"pretrained={model}", *arguments]
     command: Callable[[], None] = cli_evaluate
-    command()
+    try:
+        command()
+    except TunesmithError:
+        raise
+    except Exception as error:  # another program: a task that it does not know is no bug of ours
+        raise TunesmithError(f"lm_eval: {type(error).__name__}: {error}") from error
 
 
 def wishes(given: Mapping[str, Any]) -> tuple[GenerationSettings, tuple[str, ...]]:

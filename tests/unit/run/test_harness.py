@@ -1,14 +1,17 @@
 import json
+import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 import transformers
 from tiny_model import tiny_model
 
+from tunesmith.cli.main import run
 from tunesmith.errors import UsageError
 from tunesmith.run.harness import HarnessModel, register, rolling, wishes
 
@@ -106,6 +109,39 @@ def test_a_conversation_is_the_prompt_that_is_served(model: HarnessModel) -> Non
     from tunesmith.data.example import Message
 
     assert model.tok_encode(text) == list(encoder.prompt([Message("user", "Hello")]))
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A harness that knows no task, and takes each name once, as the real one does."""
+    names: set[str] = set()
+
+    def register_model(name: str) -> Any:
+        if name in names:
+            raise ValueError(f"{name} is registered")
+        names.add(name)
+        return lambda kind: kind
+
+    def cli_evaluate() -> None:
+        raise ValueError("Tasks not found: nope")
+
+    parts: dict[str, dict[str, Any]] = {
+        "lm_eval": {}, "lm_eval.models": {}, "lm_eval.api": {}, "lm_eval.api.model": {"TemplateLM": object},
+        "lm_eval.api.registry": {"register_model": register_model}, "lm_eval.__main__": {"cli_evaluate": cli_evaluate},
+    }  # fmt: skip
+    for name, content in parts.items():
+        monkeypatch.setitem(sys.modules, name, cast(Any, SimpleNamespace(**content)))
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    register.cache_clear()
+    yield
+    register.cache_clear()
+
+
+@pytest.mark.usefixtures("played")
+def test_what_the_harness_refuses_is_said_as_its_own_and_no_bug_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    register()
+    assert run(["lm-eval", "tiny", "--tasks", "nope"]) == 1
+    assert capsys.readouterr().err == "Error: lm_eval: ValueError: Tasks not found: nope\n"
 
 
 def test_the_harness_itself_finds_the_same_by_our_model_and_by_its_own(folder: Path, tmp_path: Path) -> None:
