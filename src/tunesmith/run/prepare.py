@@ -110,6 +110,7 @@ def prepare(loaded: Loaded, say: Say) -> Prepared:
         split_turns=split_turns,
         tell=_telling(say),
         rewrite=rewrite,
+        processes=torch.get_num_threads(),
     )
     _require_measured(loaded.recipe, sets)
     say(_balance(sets))

@@ -1,6 +1,6 @@
 """What of each example can be trained, and what is said of the rest.
 
-The decision: this follows from the encoder, the limit and the examples alone, so it may be done in any process (`team`).
+The decision: this follows from the encoder, the limit and the examples alone, so any process may do it (`team`).
 What becomes of the books is the business of whoever asks.
 """
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
@@ -21,7 +22,7 @@ from typing import Self
 
 import numpy as np
 
-from tunesmith.data.example import AnyExample, Tokenized
+from tunesmith.data.example import AnyExample, Example, Passage, Tokenized
 from tunesmith.data.plain import example_of, plain
 from tunesmith.data.portions import pack, unpack
 from tunesmith.errors import TemplateError
@@ -58,7 +59,9 @@ class Team:
     def __enter__(self) -> Self:
         if self._beside > 0:
             setup = _setup(self._sieve)
-            self._members = [_Member(setup) for _ in range(self._beside)]
+            with suppress(OSError):  # where no more can be started, there are fewer
+                for _ in range(self._beside):
+                    self._members.append(_Member(setup))
         for member in self._members:
             self._selector.register(member.replies, selectors.EVENT_READ, member)
         return self
@@ -82,9 +85,10 @@ class Team:
     def _handed(self, portion: Sequence[AnyExample]) -> _Task | None:
         """The portion in the hands of another process; None where there is none that could take it."""
         free = max(self._members, key=lambda member: len(member.free), default=None)
-        if free is None or not free.free or any(isinstance(example, Tokenized) for example in portion):
+        written = [example for example in portion if not isinstance(example, Tokenized)]
+        if free is None or not free.free or len(written) < len(portion):
             return None
-        return free.take(portion)
+        return free.take(written)
 
     def _done(self, task: _Task) -> Sifted:
         while task.sifted is None and not task.lost:
@@ -105,16 +109,15 @@ class _Member:
     """Another process; `free` are the files in which it can be given a portion, none before it is ready."""
 
     def __init__(self, setup: bytes) -> None:
-        self._files = [tempfile.TemporaryFile() for _ in range(SLOTS)]
-        self._numbers = [file.fileno() for file in self._files]
+        self._files = [_unnamed_file() for _ in range(SLOTS)]
         self._tasks: dict[int, _Task] = {}
         self.free: list[int] = []
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tunesmith.tokens.team", *map(str, self._numbers)],
+            [sys.executable, "-P", "-m", "tunesmith.tokens.team", *map(str, self._files)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            pass_fds=self._numbers,
+            pass_fds=self._files,
             env={**os.environ, "PYTHONPATH": search_path(), "RAYON_NUM_THREADS": "1"},
             bufsize=0,
         )
@@ -123,7 +126,7 @@ class _Member:
         self._requests, self.replies = self._process.stdin, self._process.stdout
         self._say(0, setup)
 
-    def take(self, examples: Sequence[AnyExample]) -> _Task | None:
+    def take(self, examples: Sequence[Example | Passage]) -> _Task | None:
         """Begin with a portion; None where it cannot be handed over."""
         try:
             self._say(self.free[-1], pack({"examples": list(map(plain, examples))}, {}))
@@ -141,35 +144,37 @@ class _Member:
                 self.free = list(range(SLOTS))  # the first thing that it says is that it is ready
             else:
                 self.free.append(slot)
-                task.sifted = _sifted(_get(self._numbers[slot], length), task.examples)
+                task.sifted = _sifted(_get(self._files[slot], length), task.examples)
         return bool(said)
 
     def end(self) -> None:
         """It is gone, and what it had is lost."""
         self._process.kill()
         self._process.wait()
-        for file in (*self._files, self._requests, self.replies):
-            file.close()
+        for pipe in (self._requests, self.replies):
+            pipe.close()
+        for file in self._files:
+            os.close(file)
         for task in self._tasks.values():
             task.lost = True
 
     def _say(self, slot: int, raw: bytes) -> None:
-        _put(self._numbers[slot], raw)
+        _put(self._files[slot], raw)
         self._requests.write(b"%d %d\n" % (slot, len(raw)))
 
 
-def serve(numbers: Sequence[int]) -> None:
+def serve(files: Sequence[int]) -> None:
     """Be the other process: sift portions until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks; this one ends with it
     sieve: Sieve | None = None
     for line in sys.stdin.buffer:
         slot, length = map(int, line.split())
-        raw, reply = _get(numbers[slot], length), b""
+        raw, reply = _get(files[slot], length), b""
         if sieve is None:
             sieve = _sieve(raw)
         else:
             reply = _told(sieve.sift(list(map(example_of, unpack(raw)[0]["examples"]))))
-        _put(numbers[slot], reply)
+        _put(files[slot], reply)
         sys.stdout.buffer.write(b"%d %d\n" % (slot, len(reply)))
         sys.stdout.buffer.flush()
 
@@ -193,7 +198,10 @@ def _told(sifted: Sifted) -> bytes:
     facts = {
         "counts": list(map(len, sifted.parts)), "lengths": list(map(len, ones)), "refused": sifted.refused,
     }  # fmt: skip
-    return pack(facts, {"ids": b"".join(one.ids for one in ones), "weights": b"".join(one.weights for one in ones)})
+    arrays = {
+        "ids": b"".join(one.ids.tobytes() for one in ones), "weights": b"".join(one.weights.tobytes() for one in ones),
+    }  # fmt: skip
+    return pack(facts, arrays)
 
 
 def _sifted(told: bytes, examples: Sequence[AnyExample]) -> Sifted:
@@ -207,6 +215,13 @@ def _sifted(told: bytes, examples: Sequence[AnyExample]) -> Sifted:
             parts[-1].append(EncodedExample(ids[at : at + length], weights[at : at + length], example.origin))
             at += length
     return Sifted(parts, [(name, what) for name, what in facts["refused"]])
+
+
+def _unnamed_file() -> int:
+    """A fresh file that is gone when all who have it open are."""
+    file, path = tempfile.mkstemp()
+    os.unlink(path)
+    return file
 
 
 def _put(file: int, raw: bytes) -> None:
@@ -223,4 +238,4 @@ def _get(file: int, length: int) -> bytes:
 
 
 if __name__ == "__main__":
-    serve([int(number) for number in sys.argv[1:]])
+    serve(list(map(int, sys.argv[1:])))

@@ -1,16 +1,19 @@
 """Large data give the same sets as small ones, from a cache that is never stale and goes on after a crash."""
 
+import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ready_team import ReadyTeam
 from tiny_model import chat_file
 
 from tunesmith.data.settings import DataSettings
 from tunesmith.errors import DataError
 from tunesmith.recipe import load_recipe
-from tunesmith.run import encoding
+from tunesmith.run import encoding, examples
 from tunesmith.run.encoding import encoded_sets
 from tunesmith.run.examples import Sets, read_sets
 from tunesmith.run.train import train
@@ -31,6 +34,8 @@ def everything_is_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(encoding, "KEPT", 0)
     monkeypatch.setattr(encoding, "LARGE", 0)
     monkeypatch.setattr(encoding, "PORTION", 7)
+    monkeypatch.setattr(encoding, "Team", ReadyTeam)
+    monkeypatch.setattr(encoding, "SHARED", 0)
 
 
 def plain(examples: Sequence[EncodedExample]) -> list[tuple[Any, ...]]:
@@ -92,11 +97,62 @@ def test_what_fits_in_memory_is_encoded_once_with_all_that_was_found_in_it(
     assert (found.leaks, found.warned) == (expected.leaks, expected.warned)
 
 
+class Killed(BaseException):
+    """Stands for the death of the process."""
+
+
+def cached(home: Path) -> dict[str, bytes]:
+    """The files of the only cache."""
+    (folder,) = [path for path in (home / "encoded").iterdir() if path.is_dir()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_cache_is_the_same_for_any_number_of_processes_that_filled_it_in_turn(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, seen = broken_file(tmp_path / "data.jsonl"), chat_file(tmp_path / "seen.jsonl")
+    context = max(map(len, read_sets(DataSettings(train=str(seen)), encoder, context=512).train))
+    file.write_text(file.read_text().replace("Answer with", "Answer <|im_end|> with", 12))  # longer by a few tokens
+    drop = {"on_bad_record": "drop", "on_no_target": "drop", "on_too_long": "drop"}
+    data = DataSettings.model_validate({"train": str(file), "test": str(seen), **drop})
+
+    def filled(name: str, *processes: int) -> dict[str, bytes]:
+        """The cache that so many processes filled, one lot after the other had been killed."""
+        monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / name))
+        for number, count in enumerate(processes, start=1):
+
+            def kill(done: int, until: int = 14 * number, last: bool = number == len(processes)) -> None:
+                if done >= until and not last:
+                    raise Killed
+
+            with suppress(Killed):
+                encoded_sets(data, encoder, context=context, tell=kill, processes=count)
+        return cached(tmp_path / name)
+
+    alone = filled("alone", 1)
+    assert b'"too-long"' in alone["sets.json"]
+    assert filled("two", 2) == alone
+    assert filled("in turn", 2, 1, 3) == alone
+
+
+def test_data_in_memory_are_the_same_for_any_number_of_processes(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examples, "PORTION", 7)
+    monkeypatch.setattr(examples, "Team", ReadyTeam)
+    data = DataSettings(train=str(chat_file(tmp_path / "data.jsonl", count=40)))
+    assert_same(read_sets(data, encoder, context=512, processes=3), read_sets(data, encoder, context=512))
+
+
+def test_small_files_start_no_process(encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = chat_file(tmp_path / "data.jsonl")
+    monkeypatch.setattr(encoding, "SHARED", file.stat().st_size + 1)
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert encoded_sets(DataSettings(train=str(file)), encoder, context=512, processes=8).read == 24
+
+
 def test_an_interrupted_encoding_goes_on_where_it_was(encoder: Encoder, tmp_path: Path) -> None:
     data = DataSettings(train=str(chat_file(tmp_path / "data.jsonl", count=40)))
-
-    class Killed(BaseException):
-        pass
 
     def kill(done: int) -> None:
         if done >= 20:
