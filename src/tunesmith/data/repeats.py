@@ -70,8 +70,9 @@ class Repeats:
     def __init__(self, *, near: bool, held_out: Sequence[AnyExample] = ()) -> None:
         self._held_out = held_out
         self._content, self._prompts = array("Q"), array("Q")
-        self._lines, self._files = array("q"), array("H")
+        self._lines, self._files = array("q"), array("I")
         self._names: dict[str, int] = {}
+        self._named: list[str] = []
         self._open = ExitStack()
         self._whole = self._open.enter_context(Signatures()) if near else None
         self._asked = self._open.enter_context(Signatures()) if near and held_out else None
@@ -93,7 +94,8 @@ class Repeats:
         self._content.frombytes(arrays["content"])
         self._prompts.frombytes(arrays["prompts"])
         self._lines.frombytes(arrays["lines"])
-        places = np.array([self._names.setdefault(name, len(self._names)) for name in names], dtype=np.uint16)
+        places = np.array([self._names.setdefault(name, len(self._names)) for name in names], dtype=np.uint32)
+        self._named = list(self._names)
         self._files.frombytes(places[np.frombuffer(arrays["files"], dtype=np.uint16)].tobytes())
         if self._whole is not None:
             self._whole.add(arrays["whole"])
@@ -140,7 +142,7 @@ class Repeats:
         return first, first != np.arange(len(first))
 
     def _origin(self, number: int) -> Origin:
-        return Origin(list(self._names)[self._files[number]], self._lines[number])
+        return Origin(self._named[self._files[number]], self._lines[number])
 
     def _nearly(self, name: str, number: int, other: Origin, alike: float) -> Finding:
         return self._finding(name, number, other, f"nearly the same as {{}} (similarity {alike:.2f}).")

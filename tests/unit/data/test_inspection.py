@@ -101,6 +101,17 @@ def test_signatures_decide_where_too_many_examples_are_nearly_the_same(
     assert inspect(file).totals["near-duplicate"] == 29
 
 
+def test_repetition_is_found_in_any_number_of_files() -> None:
+    with repeats.Repeats(near=False) as found:
+        found.take([f"{i}.txt" for i in range(2**16)], found.numbers().arrays())
+        numbers = found.numbers()
+        for name in ("a.txt", "b.txt"):
+            numbers.look(Passage("the same", Origin(name, 1)))
+        found.take(numbers.names, numbers.arrays())
+        (twice,) = found.exact()
+    assert (twice.file, twice.other) == ("b.txt", Origin("a.txt", 1))
+
+
 def _many(path: Path) -> Path:
     rows = [{"prompt": f"{LONG} {i % 40}", "completion": f"answer {i}"} for i in range(60)]
     return _file(path, [*rows, *ROWS])
