@@ -111,13 +111,22 @@ class Encoder:
         Raises:
             TemplateError: as `encode`, for the first example that cannot be encoded.
         """
-        segmented = [self._segments_by_shape(example) or self._segments(self.learned(example)) for example in examples]
+        segmented = [
+            self._segments(self.learned(example)) if (shaped := self.shaped(example)) is None else shaped.segments
+            for example in examples
+        ]
         return self._tokenized(segmented, [example.origin for example in examples])
 
     def shaped(self, example: Example) -> Shaped | None:
-        """A conversation by the pattern of its shape; None where it has to be analysed in full."""
-        found = self._by_shape(example)
-        return None if found is None else Shaped(*found, example.origin)
+        """A conversation by the known pattern of its shape; None where it has to be analysed in full."""
+        if (filled := self._shapes.fill(example)) is None:
+            return None
+        pattern, texts, words = filled
+        weights = self._weights(example, [message for message in pattern.answers if message is not None])
+        other = example.weight if self.train_on == "all" else 0.0
+        by_run = [other if message is None else weights[message] for message in pattern.answers]
+        segments = self._segmenter.segments_of_runs(texts, by_run, words)
+        return None if segments is None else Shaped(pattern, segments, example.origin)
 
     def encode_shaped(self, shaped: Sequence[Shaped]) -> list[EncodedExample]:
         """`encode` of each conversation."""
@@ -245,21 +254,6 @@ class Encoder:
             by_rule = 0.0 if self.train_on == "last_assistant" and message != answered[-1] else 1.0
             weights[message] = (by_rule if own is None else own) * example.weight
         return weights
-
-    def _segments_by_shape(self, example: Example) -> list[Segment] | None:
-        """The segments by a known pattern of the conversation's shape; None where it has none that holds."""
-        found = self._by_shape(example)
-        return None if found is None else found[1]
-
-    def _by_shape(self, example: Example) -> tuple[Pattern, list[Segment]] | None:
-        if (filled := self._shapes.fill(example)) is None:
-            return None
-        pattern, texts, words = filled
-        weights = self._weights(example, [message for message in pattern.answers if message is not None])
-        other = example.weight if self.train_on == "all" else 0.0
-        by_run = [other if message is None else weights[message] for message in pattern.answers]
-        segments = self._segmenter.segments_of_runs(texts, by_run, words)
-        return None if segments is None else (pattern, segments)
 
     def _segments(self, learned: Learned) -> list[Segment]:
         return self._segmenter.segments(learned.rendering, learned.answers, learned.spans)
