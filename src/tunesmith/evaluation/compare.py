@@ -68,18 +68,7 @@ def compare(left: Sequence[Item], right: Sequence[Item], metrics: Sequence[str] 
     Raises:
         UsageError: the items are not the same, or a metric is not known.
     """
-    return compare_many(left, [right], metrics)[0]
-
-
-def compare_many(
-    first: Sequence[Item], others: Sequence[Sequence[Item]], metrics: Sequence[str] = ()
-) -> list[list[Comparison]]:
-    """The first against each of the others; p is corrected for all of these comparisons together.
-
-    Raises:
-        UsageError: as `compare`.
-    """
-    return compare_tasks({"": (first, *others)}, {"": metrics})[""]
+    return compare_tasks({"": (left, right)}, {"": metrics})[""][0]
 
 
 def compare_tasks(

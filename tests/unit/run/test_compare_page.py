@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tunesmith.evaluation.compare import compare_many, compare_tasks
+from tunesmith.evaluation.compare import compare, compare_tasks
 from tunesmith.evaluation.item import Item
 from tunesmith.run.compare import Compared
 from tunesmith.run.compare_page import write_page
@@ -27,8 +27,9 @@ def test_losses_and_wins_stand_side_by_side_with_their_reference(tmp_path: Path)
 def test_the_p_of_several_candidates_is_corrected_for_all_of_them() -> None:
     first = [Item("x", "a", prompt=str(i)) for i in range(6)]
     better = [Item("a", "a", prompt=str(i)) for i in range(6)]
-    ((alone,),) = compare_many(first, [better], ["exact_match"])
-    (one,), (two,), (three,) = compare_many(first, [better, first, better], ["exact_match"])
+    (alone,) = compare(first, better, ["exact_match"])
+    sides = {"words": [first, better, first, better]}
+    (one,), (two,), (three,) = compare_tasks(sides, {"words": ["exact_match"]})["words"]
     assert alone.p == 0.03125
     assert (one.p, three.p) == (3 * alone.p, 3 * alone.p)
     assert one.better is None
