@@ -6,6 +6,7 @@ the disk has room for, whatever the server announced.
 """
 
 import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -17,6 +18,7 @@ HUB = "hub:"
 LEFT_FREE = 2**30
 """Bytes of the disk that a fetched file leaves free."""
 _PART = 2**20
+_NAMES = "names.json"
 
 
 def is_remote(source: str) -> bool:
@@ -39,7 +41,7 @@ def hub_address(name: str) -> str:
     return f"hf://datasets/{repository}@refs/convert/parquet/{subset}/{split}/*.parquet"
 
 
-def fetch(source: str, cache: Path | None = None) -> list[Path]:
+def fetch(source: str) -> list[Path]:
     """The local copies of the files at an address, by name; fetched unless they are in the cache as they are there.
 
     Raises:
@@ -48,8 +50,7 @@ def fetch(source: str, cache: Path | None = None) -> list[Path]:
     """
     import fsspec
 
-    address = hub_address(source) if source.startswith(HUB) else source
-    folder = (cache or _cache()) / hashlib.sha256(address.encode()).hexdigest()[:16]
+    address, folder = _place(source)
     try:
         files, inner = fsspec.core.url_to_fs(address)
         names = sorted(files.glob(inner)) if any(sign in inner for sign in "*?[") else [inner]
@@ -64,6 +65,33 @@ def fetch(source: str, cache: Path | None = None) -> list[Path]:
         raise DataError(f"{source}: this kind of address cannot be opened: {error}.") from error
     except Exception as error:  # each protocol's client has errors of its own for a place that does not answer
         return _held(folder, source, error)
+
+
+def listed(source: str) -> list[str]:
+    """The names of what stands at an address with `*`; those of the last time where nobody answers.
+
+    Raises:
+        DataError: it cannot be reached, and never was.
+    """
+    import fsspec
+
+    address, folder = _place(source)
+    try:
+        files, inner = fsspec.core.url_to_fs(address)
+        names = sorted(map(str, files.glob(inner)))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _NAMES).write_text(json.dumps(names), encoding="utf-8")
+    except Exception as error:  # as in `fetch`
+        if not (folder / _NAMES).is_file():
+            raise DataError(f"{source}: cannot be reached ({error}).") from error
+        names = json.loads((folder / _NAMES).read_text(encoding="utf-8"))
+    return names
+
+
+def _place(source: str) -> tuple[str, Path]:
+    """The address of a source, and the folder of its copies."""
+    address = hub_address(source) if source.startswith(HUB) else source
+    return address, _cache() / hashlib.sha256(address.encode()).hexdigest()[:16]
 
 
 def _cache() -> Path:

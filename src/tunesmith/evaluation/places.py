@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tunesmith.data.remote import HUB, fetch, hub_address, is_remote
+from tunesmith.data.remote import HUB, fetch, is_remote, listed
 from tunesmith.errors import DataError
 from tunesmith.evaluation.task import Task
 
@@ -94,16 +94,12 @@ def _on_hub(task: Task, subset: str | None, missing: DataError) -> list[Place]:
 
 def _subsets(task: Task, missing: DataError) -> list[str]:
     """The subsets of a data set on the hub, by name."""
-    import fsspec
-
     assert task.hub is not None
-    address = hub_address(HUB + task.hub.data.replace(_SUBSET, "*"))
     try:
-        files, inner = fsspec.core.url_to_fs(address)
-        names = {str(name).split("/")[-3] for name in files.glob(inner)}
-    except Exception as error:  # the hub's client has errors of its own for a place that does not answer
+        names = {name.split("/")[-3] for name in listed(HUB + task.hub.data.replace(_SUBSET, "*"))}
+    except DataError as error:
         raise DataError(
-            f"{str(missing).rstrip('.')}; or name a subset, for the hub does not list them: {error}."
+            f"{str(missing).rstrip('.')}; or name a subset, for the hub does not list them: {error}"
         ) from error
     if not names:
         raise DataError(f"{str(missing).rstrip('.')}; and the hub's {task.hub.data} holds no subset.")
