@@ -49,34 +49,38 @@ def asked(task: Task, place: Path, *, subset: str | None, shots: int | None, lim
     files = questions_at(task, place, subset)
     if not files:
         raise DataError(f"{task.name}: there is no subset {subset!r} in {task.data}.")
-    parts = [_of_file(task, place, file, shots) for file in files]
+    subsets = dict.fromkeys(file.subset for file in files)
+    parts = [_of_subset(task, place, [file for file in files if file.subset == name], shots) for name in subsets]
     turns = (one for turn in zip_longest(*parts) for one in turn if one is not None)
     return list(islice(turns, limit))
 
 
-def _of_file(task: Task, place: Path, file: Place, shots: int | None) -> Iterator[Asked]:
-    count = (task.shots.count if shots is None else shots) if task.shots is not None else 0
-    before = _before(task, place, file.subset, count)
-    own = count if task.shots is not None and task.shots.data == task.data else 0
-    for number, row in enumerate(_rows(task, file), start=1):
-        if number <= own:  # it stands solved before the others
-            continue
-        where, fields = f"{file.path}:{number}", {**row, "subset": file.subset}
-        options = options_of(task, fields, where)
-        reference = render(task.answer, fields, where)
-        if options and reference not in options:
-            raise DataError(f"{where}: the right answer {reference!r} is none of the options {list(options)}.")
-        yield Asked(file.subset, before + render(task.prompt, fields, where), options, reference)
+def _of_subset(task: Task, place: Path, files: Sequence[Place], shots: int | None) -> Iterator[Asked]:
+    subset, solved, count = files[0].subset, None, 0
+    if task.shots is not None:
+        count = task.shots.count if shots is None else shots
+        solved = shots_at(task, task.shots.data, place, subset) if task.shots.data is not None and count else None
+    before = _before(task, solved, subset, count)
+    for file in files:
+        own = count if solved is not None and solved.path == file.path else 0  # they stand solved before the others
+        for number, row in enumerate(islice(_rows(task, file), own, None), start=own + 1):
+            yield _question(task, {**row, "subset": subset}, before, f"{file.path}:{number}")
 
 
-def _before(task: Task, place: Path, subset: str, count: int) -> str:
+def _question(task: Task, fields: Mapping[str, Any], before: str, where: str) -> Asked:
+    options = options_of(task, fields, where)
+    reference = render(task.answer, fields, where)
+    if options and reference not in options:
+        raise DataError(f"{where}: the right answer {reference!r} is none of the options {list(options)}.")
+    return Asked(fields["subset"], before + render(task.prompt, fields, where), options, reference)
+
+
+def _before(task: Task, solved: Place | None, subset: str, count: int) -> str:
     """The description and the solved rows."""
     text = render(task.description, {"subset": subset}, task.name)
     if task.shots is None:
         return text
-    rows: Sequence[Mapping[str, Any]] = task.shots.rows
-    if task.shots.data is not None and count:
-        rows = list(islice(_rows(task, shots_at(task, task.shots.data, place, subset)), count))
+    rows: Sequence[Mapping[str, Any]] = task.shots.rows if solved is None else list(islice(_rows(task, solved), count))
     if len(rows) < count:
         raise DataError(f"{task.name}: {count} solved rows are asked for, and there are {len(rows)}.")
     for number, row in enumerate(rows[:count], start=1):

@@ -42,7 +42,7 @@ def questions_at(task: Task, beside: Path, subset: str | None) -> list[Place]:
 
 
 def shots_at(task: Task, pattern: str, beside: Path, subset: str) -> Place:
-    """The file of the solved rows of a subset.
+    """The file of the solved rows of a subset, the first where there are several.
 
     Raises:
         DataError: it is neither here nor on the hub.
@@ -52,7 +52,7 @@ def shots_at(task: Task, pattern: str, beside: Path, subset: str) -> Place:
     except DataError as error:
         if task.hub is None or task.hub.shots is None:
             raise
-        return Place(_fetched(task.hub.shots.replace(_SUBSET, subset), error), subset, task.hub.fields)
+        return Place(_fetched(task.hub.shots.replace(_SUBSET, subset), error)[0], subset, task.hub.fields)
 
 
 def files_of(pattern: str, beside: Path) -> list[tuple[Path, str]]:
@@ -86,10 +86,15 @@ def _subset_of(path: Path, pattern: Path) -> str:
 
 def _on_hub(task: Task, subset: str | None, missing: DataError) -> list[Place]:
     assert task.hub is not None
-    if _SUBSET not in task.hub.data:
-        return [Place(_fetched(task.hub.data, missing), "", task.hub.fields)] if subset is None else []
-    names = [subset] if subset is not None else _subsets(task, missing)
-    return [Place(_fetched(task.hub.data.replace(_SUBSET, name), missing), name, task.hub.fields) for name in names]
+    if _SUBSET in task.hub.data:
+        names = [subset] if subset is not None else _subsets(task, missing)
+    else:
+        names = [""] if subset is None else []
+    return [
+        Place(path, name, task.hub.fields)
+        for name in names
+        for path in _fetched(task.hub.data.replace(_SUBSET, name), missing)
+    ]
 
 
 def _subsets(task: Task, missing: DataError) -> list[str]:
@@ -106,8 +111,8 @@ def _subsets(task: Task, missing: DataError) -> list[str]:
     return sorted(names - set(task.hub.without))
 
 
-def _fetched(name: str, missing: DataError) -> Path:
+def _fetched(name: str, missing: DataError) -> list[Path]:
     try:
-        return fetch(HUB + name)[0]
+        return fetch(HUB + name)
     except DataError as error:
         raise DataError(f"{str(missing).rstrip('.')}; and the hub does not give it: {error}") from error

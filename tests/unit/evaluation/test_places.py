@@ -66,6 +66,15 @@ def test_a_benchmark_of_the_hub_asks_what_its_files_ask(tmp_path: Path, monkeypa
     assert of_hub == asked(task, place, subset=None, shots=None, limit=None)
 
 
+def test_every_file_of_a_subset_is_asked_one_after_the_other(hub: fsspec.AbstractFileSystem) -> None:
+    task, place, subset = load_task("mmlu:law")
+    first = asked(task, place, subset=subset, shots=2, limit=None)
+    hub.copy("/cais/mmlu/law/dev/0000.parquet", "/cais/mmlu/law/test/0001.parquet")
+    both = asked(task, place, subset=subset, shots=2, limit=None)
+    assert both[:3] == first
+    assert [question.prompt.splitlines()[-6] for question in both[3:]] == [f"law dev {number}?" for number in range(5)]
+
+
 @pytest.mark.parametrize("name", ["mmlu:law", "mmlu"])
 def test_what_was_fetched_is_asked_again_without_the_hub(name: str, hub: fsspec.AbstractFileSystem) -> None:
     task, place, subset = load_task(name)
