@@ -5,6 +5,7 @@ micro-batches are filled in that order; what their forests compute is then count
 step are made equally full: a nearly empty last one would cost its fixed work for nothing.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from tunesmith.batches.batch import Batch
@@ -52,9 +53,21 @@ def _fill(costs: list[int], saved: list[int], budget: int) -> list[range]:
         while last < len(costs) and used + costs[last] - saved[last] <= budget:
             used += costs[last] - saved[last]
             last += 1
-        # Where branches part soon after one another, the forest repeats a few tokens that neighbours share.
-        while last - first > 1 and computed_tokens(costs[first:last], saved[first:last]) > budget:
-            last -= 1
-        parts.append(range(first, last))
-        first = last
+        parts.append(_within(range(first, last), costs, saved, budget))
+        first = parts[-1].stop
     return parts
+
+
+def _within(part: range, costs: list[int], saved: list[int], budget: int) -> range:
+    """As much of the beginning of `part` as its forest computes within the budget, one example at least.
+
+    Where branches part soon after one another, the forest repeats a few tokens that neighbours share. Halving finds the
+    place: counting a forest takes its time, and steps may hold thousands of examples.
+    """
+
+    def computed(end: int) -> int:
+        return computed_tokens(costs[part.start : end], saved[part.start : end])
+
+    if len(part) == 1 or computed(part.stop) <= budget:
+        return part
+    return range(part.start, part.start + 1 + bisect_right(range(part.start + 2, part.stop), budget, key=computed))

@@ -20,7 +20,7 @@ from tunesmith import disk
 from tunesmith.errors import CheckpointError, UsageError
 from tunesmith.recipe import Recipe
 
-NUMERICS = 4
+NUMERICS = 5
 """Raised whenever the same recipe may give other numbers than before."""
 
 FINAL, BEST, KEPT = "final", "best", "kept"
