@@ -7,8 +7,8 @@ the whole text; other tokenizers go their own way.
 """
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 KEPT = 2**17
@@ -74,35 +74,43 @@ class Words:
             self._known.clear()
         # Pieces begin with the space that stood between them; a text with a NUL is one piece.
         pieces = [text.replace(" ", "\0 ").split("\0") if "\0" not in text else [text] for text in texts]
-        look = self._known.__getitem__
-        found: list[bytes | None] = []
-        for words in pieces:
-            try:
-                found.append(b"".join(map(look, words)))
-            except KeyError:
-                found.append(None)
-        slow = [joined(pieces[i]) for i, ids in enumerate(found) if ids is None]
-        others = self._look_up(slow)
-        whole = iter([b"".join([self._known.get(word) or others[word] for word in words]) for words in slow])
-        return [next(whole) if ids is None else ids for ids in found]
+        known = [list(map(self._known.get, words, repeat(b""))) for words in pieces]
+        slow = {i: list(parted(pieces[i], ids)) for i, ids in enumerate(known) if b"" in ids}
+        new = self._learned(part for parts in slow.values() for part in parts if isinstance(part, str))
+        whole = {i: [new[p] if isinstance(p, str) else p for p in parts] for i, parts in slow.items()}
+        return [b"".join(whole.get(i, ids)) for i, ids in enumerate(known)]
 
-    def _look_up(self, texts: Sequence[Sequence[str]]) -> Mapping[str, bytes]:
-        """Learn the words of texts; the ids of those that are not to be remembered."""
-        new = list(dict.fromkeys(word for word in chain.from_iterable(texts) if word not in self._known))
-        ids = {word: as_bytes(one) for word, one in zip(new, self._encode(new), strict=True)}
+    def _learned(self, words: Iterable[str]) -> Mapping[str, bytes]:
+        """The ids of words, of which those that may come again are remembered."""
+        different = list(dict.fromkeys(words))
+        ids = {word: as_bytes(one) for word, one in zip(different, self._encode(different), strict=True)}
         self._known.update((word, one) for word, one in ids.items() if len(word) <= LONGEST and is_closed(word))
         return ids
 
 
-def joined(words: Sequence[str]) -> list[str]:
-    """A text's pieces, those put together again between which the rule may not cut."""
-    whole: list[str] = []
-    for word in words:
-        if whole and not (_is_sign(whole[-1][-1:]) and _is_sign(word[1:2])):
-            whole[-1] += word
-        else:
-            whole.append(word)
-    return whole
+def parted(words: Sequence[str], known: Sequence[bytes]) -> Iterator[bytes | str]:
+    """A text in parts: ids of pieces that are known, one behind the other, and between them the words of others.
+
+    A piece that is not known (`b""`) is put together again with those that the rule may not cut it off from.
+    """
+    at = 0
+    for unknown in [i for i, ids in enumerate(known) if not ids]:
+        if unknown < at:
+            continue  # it is with the one before
+        start, end = unknown, unknown + 1
+        while start > at and not _is_cut(words, start):
+            start -= 1
+        while end < len(words) and not _is_cut(words, end):
+            end += 1
+        yield b"".join(known[at:start])
+        yield "".join(words[start:end])
+        at = end
+    yield b"".join(known[at:])
+
+
+def _is_cut(words: Sequence[str], at: int) -> bool:
+    """Whether the rule cuts in front of a piece."""
+    return _is_sign(words[at - 1][-1:]) and _is_sign(words[at][1:2])
 
 
 def is_closed(word: str) -> bool:
