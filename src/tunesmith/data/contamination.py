@@ -12,6 +12,7 @@ from tunesmith.data.checks import Finding, find
 from tunesmith.data.duplicates import prompt_text, whole_text
 from tunesmith.data.example import AnyExample, Origin
 from tunesmith.data.split import prompt_key
+from tunesmith.errors import DataError
 
 RUN = 13
 SHORTEST = 6
@@ -45,9 +46,15 @@ class Benchmark:
 
 
 class HeldOut:
-    """A set that must not be trained, ready to be looked for in examples."""
+    """A set that must not be trained, ready to be looked for in examples.
+
+    Raises:
+        DataError: it is empty, so that whatever is compared with it would be found clean.
+    """
 
     def __init__(self, name: str, examples: Sequence[AnyExample]) -> None:
+        if not examples:
+            raise DataError(f"{name}: there is no example in these held-out data that could be looked for.")
         self.examples = examples
         self._prompts = {prompt_key(example): example.origin for example in examples}
         self._benchmark = Benchmark(examples, name)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tunesmith.data.inspection import inspect
 from tunesmith.data.reading import read_examples
 from tunesmith.errors import DataError, UsageError
 from tunesmith.run.reshape import (
@@ -98,6 +99,14 @@ def test_what_held_out_data_give_away_is_left_out_and_named(tmp_path: Path) -> N
     options = {"near": 0.8, "against": [short]}
     near = dedup_file(Order("dedup", tmp_path / "near.jsonl", drop=True), alike, **options)
     assert [(f.name, f.line) for f in near.findings] == [("near-leak", 1)]
+
+
+def test_held_out_data_of_which_nothing_can_be_read_are_refused_not_found_clean(file: str, tmp_path: Path) -> None:
+    (tmp_path / "test.jsonl").write_text("no JSON\n")
+    with pytest.raises(DataError, match=r"test\.jsonl: .*no example"):
+        dedup_file(Order("dedup", tmp_path / "apart.jsonl"), file, against=[str(tmp_path / "test.jsonl")])
+    with pytest.raises(DataError, match=r"test\.jsonl: .*no example"):
+        inspect(file, against={"test.jsonl": str(tmp_path / "test.jsonl")})
 
 
 def test_the_same_seed_draws_the_same_sample_from_a_file_in_another_order(file: str, tmp_path: Path) -> None:
