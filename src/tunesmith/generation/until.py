@@ -21,8 +21,8 @@ class Until:
         """Whether one of the texts stands at the end of these tokens."""
         if not self.texts:
             return False
-        # Every token but a part of a character stands for a character at least.
-        tail = self.tokenizer.decode(ids[-4 - max(map(len, self.texts)) :])
+        # Every token stands for a byte at least, and no character has more than four.
+        tail = self.tokenizer.decode(ids[-4 - max(len(text.encode()) for text in self.texts) :])
         return any(text in tail for text in self.texts)
 
     def cut(self, answer: str) -> tuple[str, bool]:

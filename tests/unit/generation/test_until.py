@@ -10,13 +10,14 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return Tokenizer.load(saved(tmp_path_factory.mktemp("words"), byte_level()))
 
 
-def test_an_answer_is_at_its_end_at_the_token_that_completes_a_text(words: Tokenizer) -> None:
-    until = Until(words, ("\n\n", "END"))
-    ids = words.encode("one two\n\nthree")
+@pytest.mark.parametrize("text", ["\n\n", "问题", "😀😀"])
+def test_an_answer_is_at_its_end_at_the_token_that_completes_a_text(words: Tokenizer, text: str) -> None:
+    until = Until(words, (text, "END"))
+    ids = words.encode(f"one two{text}three")
     reached = [until.ended(ids[: end + 1]) for end in range(len(ids))]
     first = reached.index(True)
-    assert "\n\n" in words.decode(ids[: first + 1])
-    assert "\n\n" not in words.decode(ids[:first])
+    assert text in words.decode(ids[: first + 1])
+    assert text not in words.decode(ids[:first])
 
 
 def test_what_stands_before_the_first_text_is_the_answer(words: Tokenizer) -> None:
