@@ -56,5 +56,4 @@ _.balanced
 
 # Part of a value or room that is tested and offered; its caller in the house is still to be built.
 _.data_tokens
-_.likeliest
 _.read_records

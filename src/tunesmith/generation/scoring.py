@@ -65,17 +65,6 @@ def scored(network: Network, choices: Sequence[Choice]) -> list[list[Scored]]:
     return [[next(flat) for _ in choice.options] for choice in choices]
 
 
-def likeliest(network: Network, choices: Sequence[Choice]) -> list[int]:
-    """For each choice the place of the option that the model finds likeliest; of equal ones the first.
-
-    Raises:
-        UsageError: as `log_probabilities`, or a choice without options.
-    """
-    if any(not choice.options for choice in choices):
-        raise UsageError("A choice needs at least one option.")
-    return [int(np.argmax(options)) for options in log_probabilities(network, choices)]
-
-
 def _example(prompt: Sequence[int], option: Sequence[int]) -> EncodedExample:
     if not prompt or not option:
         raise UsageError("A prompt and each of its options need at least one token.")

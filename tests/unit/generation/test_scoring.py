@@ -5,7 +5,7 @@ import torch
 
 from tunesmith.errors import UsageError
 from tunesmith.generation import scoring
-from tunesmith.generation.scoring import Choice, likeliest, log_probabilities
+from tunesmith.generation.scoring import Choice, log_probabilities
 from tunesmith.models.attention import NAME
 from tunesmith.models.forward import Network, use_attention
 from tunesmith.models.head import Head
@@ -49,13 +49,6 @@ def test_a_smaller_budget_changes_nothing(network: Network, monkeypatch: pytest.
         assert small == pytest.approx(large, rel=1e-5)
 
 
-def test_the_likeliest_option_wins(network: Network) -> None:
-    found = log_probabilities(network, CHOICES)
-    assert likeliest(network, CHOICES) == [options.index(max(options)) for options in found]
-
-
 def test_what_cannot_be_scored_is_refused(network: Network) -> None:
     with pytest.raises(UsageError, match="at least one token"):
         log_probabilities(network, [Choice([1], [[]])])
-    with pytest.raises(UsageError, match="at least one option"):
-        likeliest(network, [Choice([1], [])])
