@@ -50,6 +50,7 @@ class Catalogue:
         Raises:
             RequestError: there is no such model (404).
             ModelError: it cannot be loaded.
+            CheckpointError: its weights are no longer those that were saved.
         """
         with self._lock:
             folder = self._folder(name)
@@ -91,7 +92,10 @@ class Catalogue:
 
     def _load(self, name: str, folder: Path) -> Served:
         from tunesmith.models.load import base_of
+        from tunesmith.run.folder import require_whole
         from tunesmith.run.opened import encoder_for
+
+        require_whole(folder)
 
         adapter = is_adapter(folder)
         base = base_of(folder).folder if adapter else folder

@@ -168,6 +168,8 @@ class Desk:
             RequestError: it cannot, and why.
         """
         if isinstance(grader, Multi):
+            if isinstance(grader.graders, list) and len(grader.named()) < len(grader.graders):
+                raise RequestError("graders: expected a name of its own for each.", param="grader.graders")
             for part in grader.named().values():
                 self.refuse(part)
             value(grader.calculate_output, dict.fromkeys(grader.named(), 1.0))

@@ -90,6 +90,10 @@ def test_a_formula_is_arithmetic_and_nothing_else(text: str) -> None:
         {"type": "score_model", "model": "unknown", "input": [{"role": "user", "content": "x"}]},
         {"type": "label_model", "model": "judge", "labels": ["a"], "passing_labels": ["b"],
          "input": [{"role": "user", "content": "x"}]},
+        {"type": "multi", "calculate_output": "n", "graders": [
+            {"type": "string_check", "name": "n", "operation": "eq", "input": "a", "reference": wanted}
+            for wanted in "ab"
+        ]},
     ],
 )  # fmt: skip
 def test_what_cannot_be_run_here_is_refused(given: dict[str, Any]) -> None:
