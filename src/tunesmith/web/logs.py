@@ -15,7 +15,7 @@ REQUEST: ContextVar[str | None] = ContextVar("request", default=None)
 """The number of the request that is served here."""
 FIELDS = ("method", "path", "status", "seconds", "job")
 """What a record may say in fields of its own (`extra` of the logging calls)."""
-_SECRET = re.compile(r"""(sk-[A-Za-z0-9]+-|whsec_|(?:Bearer|Basic) |://[^\s:/@]*:)[^\s"'@]+""")
+_SECRET = re.compile(r"""(sk-[A-Za-z0-9]+-|whsec_|(?:Bearer|Basic) |://[^\s:/@]*:(?=[^\s/@]+@))[^\s"'@]+""", re.I)
 
 
 class Lines(logging.Formatter):

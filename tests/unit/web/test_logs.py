@@ -54,7 +54,7 @@ def test_a_fault_of_ours_is_a_reply_with_a_number_under_which_the_log_has_its_tr
 def test_a_secret_is_blanked_wherever_it_comes_from(client: Any, lines: list[str]) -> None:
     asyncio.run(client.call("GET", f"/v1/files/{client.key}"))
     log = logging.getLogger("tunesmith.test")
-    log.info("whsec_c2VjcmV0 and Bearer letmein and postgresql://me:hunter2@host/name")
+    log.info("whsec_c2VjcmV0 and bearer letmein and postgresql://me:hunter2@host/name, not http://host:8000/x")
     try:
         raise ValueError(f"Authorization: Bearer {client.key}")
     except ValueError:
@@ -62,4 +62,5 @@ def test_a_secret_is_blanked_wherever_it_comes_from(client: Any, lines: list[str
     said = "\n".join(lines)
     for secret in (client.key.rpartition("-")[2], "c2VjcmV0", "letmein", "hunter2"):
         assert secret not in said
+    assert "http://host:8000/x" in said
     assert all(isinstance(json.loads(line), dict) for line in lines)
