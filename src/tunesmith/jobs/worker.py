@@ -206,7 +206,8 @@ class Worker:
 
     def _end(self, lease: Lease, mirrors: Sequence[Child]) -> None:
         """The processes are gone; one that could not tell what it had to is told of."""
-        (self._shop.home.job(lease.job.id) / OVER).touch()
+        if mirrors:
+            (self._shop.home.job(lease.job.id) / OVER).touch()
         for mirror in mirrors:
             if self._during(lease, partial(mirror.wait, MIRROR_SECONDS)) != 0:
                 mirror.kill()
