@@ -21,10 +21,10 @@ def untouched(model: Any, *, double: bool = False) -> Iterator[None]:
     Gradients do not outlive a block in double precision.
     """
     attention = model.config._attn_implementation
-    fused = unfuse(model)
-    model.set_attn_implementation("eager")
     single = {p: p.data for p in model.parameters() if double and p.is_floating_point()}
+    fused = unfuse(model)
     try:
+        model.set_attn_implementation("eager")
         for parameter, data in single.items():
             parameter.grad, parameter.data = None, data.to(torch.float64)
         yield
