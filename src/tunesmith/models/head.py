@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tunesmith.models.few_rows import linear
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -38,7 +40,7 @@ class Head:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits [U, V] of hidden rows [U, D], differentiable."""
-        z = nn.functional.linear(hidden.to(self.weight.dtype), self.weight, self.bias)
+        z = linear(hidden.to(self.weight.dtype), self.weight, self.bias)
         if self.scale != 1.0:
             z = z * self.scale
         if self.softcap is not None:

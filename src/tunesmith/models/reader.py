@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tunesmith.models.attention import NAME as FOREST
 from tunesmith.models.decoding import NAME, Call, Run, Store, Trunk
+from tunesmith.models.few_rows import few_rows, threads_for
 from tunesmith.models.head import Head
 
 
@@ -72,14 +73,16 @@ class Reader:
     def attached(self) -> Iterator[None]:
         """The model in evaluation mode with our attention and without gradients; afterwards as it was."""
         own, training = self._model.config._attn_implementation, self._model.training
-        self._model.eval()
+        if training:
+            self._model.eval()
         self._model.set_attn_implementation(NAME)
         try:
-            with torch.no_grad():
+            with torch.no_grad(), few_rows(self._model):
                 yield
         finally:
             self._model.set_attn_implementation(own)
-            self._model.train(training)
+            if training:
+                self._model.train()
 
     @property
     def room(self) -> tuple[int, int]:
@@ -110,15 +113,17 @@ class Reader:
         parts = [*goes_on, *begins]
         call, last = self._call(parts, len(more) if single else 0, new)
         ids = [i for _, part in parts for i in part] + [i for trunk in new for i in trunk.ids]
-        hidden = self._model.base_model(
-            input_ids=torch.tensor([ids], device=self._device),
-            position_ids=call.position[None],
-            use_cache=False,
-            call=call,
-        ).last_hidden_state[0]
+        with threads_for(len(ids), parts[0][0].offset + parts[0][0].stored if parts else 0):
+            hidden = self._model.base_model(
+                input_ids=torch.tensor([ids], device=self._device),
+                position_ids=call.position[None],
+                use_cache=False,
+                call=call,
+            ).last_hidden_state[0]
+            logits = self._head.logits(hidden.index_select(0, last))
         for slot, part in parts:
             slot.stored += len(part)
-        return self._head.logits(hidden.index_select(0, last))
+        return logits
 
     def _call(
         self, parts: Sequence[tuple[Slot, Sequence[int]]], singles: int, new: Sequence[Trunk]
@@ -147,6 +152,7 @@ class Reader:
             self._store,
             self._tensor(positions),
             singles,
+            torch.arange(singles, device=self._device),
             self._tensor(stored),
             max(stored, default=0) + 1,
             len(set(stored)) > 1,

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -122,21 +123,30 @@ class Engine:
             raise failed[0]
 
     def _run(self) -> None:
-        while True:
-            with self._wake:
-                self._wake.wait_for(lambda: self._closed or self._orders or self._waiting or self._live)
-                orders = list(self._orders)
-                self._orders.clear()
-            for order in orders:
-                order()
-            if self._closed:
-                break
+        while self._called():
             try:
-                self._turn()
+                # Lent once for many turns, because lending it for each would cost a tenth of a short one.
+                with nullcontext() if self._reader is None else self._reader.attached():
+                    while self._busy():
+                        self._turn()
             except Exception as error:
                 # Whatever went wrong, nobody may wait for ever; the next request starts from an empty reader.
                 self._give_up(f"{type(error).__name__}: {error}")
         self._give_up("the server is stopping")
+
+    def _called(self) -> bool:
+        """Wait for something to do, and do what changes the model; False once the engine is to end."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._closed or self._orders or self._waiting or self._live)
+            orders = list(self._orders)
+            self._orders.clear()
+        for order in orders:
+            order()
+        return not self._closed
+
+    def _busy(self) -> bool:
+        """Whether there are answers to go on with, and nothing that has to happen between two turns."""
+        return bool(self._live or self._waiting) and not self._orders and not self._closed
 
     def _give_up(self, why: str) -> None:
         with self._wake:
@@ -159,8 +169,7 @@ class Engine:
         openings = [_opening(ask) for ask in begun]
         self._bank.assign(_rows(self._live, begun))
         self._live += begun  # before the model runs: whatever fails there, these are told
-        with reader.attached():
-            logits = reader.read(going_on, openings)
+        logits = reader.read(going_on, openings)
         for ask, token in zip(list(self._live), _choose(logits, self._live), strict=True):
             ask.ids.append(token.id)
             if token.id not in ask.stop_ids:

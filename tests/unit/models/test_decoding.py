@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from tunesmith.models import decoding
-from tunesmith.models.decoding import attend
+from tunesmith.models.decoding import Mask, attend
 
 
 def parts(masked: bool) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
@@ -17,9 +17,10 @@ def parts(masked: bool) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
 @pytest.mark.parametrize("masked", [True, False])
 def test_the_kernel_gives_what_plain_operations_give(masked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     q, k, v, seen = parts(masked)
-    out, lse = attend(q, k, v, seen, 0.3, None)
+    mask = None if seen is None else Mask(seen)
+    out, lse = attend(q, k, v, mask, 0.3, None)
     monkeypatch.setattr(decoding, "_suits_kernel", lambda *_: False)
-    plain_out, plain_lse = attend(q, k, v, seen, 0.3, None)
+    plain_out, plain_lse = attend(q, k, v, mask, 0.3, None)
     torch.testing.assert_close(lse, plain_lse)
     visible = plain_lse > -1e20
     torch.testing.assert_close(out[visible], plain_out[visible])

@@ -1,0 +1,61 @@
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from tunesmith.models.few_rows import few_rows, linear, threads_for
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def drawn(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 6, 32, 33])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.usefixtures("threads")
+def test_few_rows_are_what_a_linear_layer_gives(rows: int, bias: bool, count: int) -> None:
+    torch.set_num_threads(count)
+    x, weight, shift = drawn(1, rows, 24), drawn(40, 24), drawn(40) if bias else None
+    with torch.no_grad():
+        found = linear(x, weight, shift)
+    torch.testing.assert_close(found, nn.functional.linear(x, weight, shift), atol=1e-5, rtol=1e-5)
+    assert found.is_contiguous()
+
+
+def test_a_gradient_flows_where_one_is_recorded() -> None:
+    weight = drawn(8, 4).requires_grad_()
+    linear(drawn(3, 4), weight).sum().backward()  # type: ignore[no-untyped-call]
+    assert weight.grad is not None
+
+
+def test_layers_are_given_back_as_they_were() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4)), nn.Bilinear(4, 4, 2))
+    with few_rows(model):
+        assert [name for name, module in model.named_modules() if "forward" in module.__dict__] == ["0", "1.0"]
+    assert not any("forward" in module.__dict__ for module in model.modules())
+
+
+def test_a_layer_whose_forward_is_somebodys_keeps_it() -> None:
+    layer = nn.Linear(4, 4)
+    layer.__dict__["forward"] = len
+    with few_rows(layer):
+        assert layer.__dict__["forward"] is len
+    assert layer.__dict__["forward"] is len
+
+
+@pytest.mark.parametrize(("tokens", "position", "used"), [(1, 0, 1), (1, 1024, 2), (2, 0, 2)])
+@pytest.mark.usefixtures("threads")
+def test_one_token_at_a_low_position_takes_one_thread(tokens: int, position: int, used: int) -> None:
+    torch.set_num_threads(2)
+    with threads_for(tokens, position):
+        assert torch.get_num_threads() == used
+    assert torch.get_num_threads() == 2
