@@ -69,8 +69,9 @@ def encoded_sets(
     paths = {name: _paths(source) for name, source in sources.items()}
     size = sum(path.stat().st_size for found in paths.values() for path in found)
     processes = processes if size >= SHARED else 1
+    how: Any = {"context": context, "split_turns": split_turns, "rewrite": rewrite, "processes": processes}
     if size < KEPT or (size < LARGE and rewrite is not None):
-        return read_sets(data, encoder, context=context, split_turns=split_turns, rewrite=rewrite, processes=processes)
+        return read_sets(data, encoder, **how)
     if rewrite is not None:
         raise RecipeError(f"keeping.rewrite: is for data that fit in memory (below {LARGE >> 20} MiB).")
     sums = {name: fingerprint(found) for name, found in paths.items()}
@@ -79,14 +80,19 @@ def encoded_sets(
         str(context), str(split_turns), repr(sums),
     )  # fmt: skip
     folder = home() / "encoded" / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        if not (folder / _DONE).is_file() and size < LARGE:
-            _keep(read_sets(data, encoder, context=context, split_turns=split_turns, processes=processes), folder)
-        elif not (folder / _DONE).is_file():
-            books = Books(data, encoder, context, split_turns)
-            with Team(books.sieve, processes) as team:
-                _Encoding(data, books, sums, folder, team).run(tell)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            if not (folder / _DONE).is_file() and size < LARGE:
+                _keep(read_sets(data, encoder, **how), folder)
+            elif not (folder / _DONE).is_file():
+                books = Books(data, encoder, context, split_turns)
+                with Team(books.sieve, processes) as team:
+                    _Encoding(data, books, sums, folder, team).run(tell)
+    except OSError:
+        if size >= LARGE:
+            raise
+        return read_sets(data, encoder, **how)  # what fits in memory needs no home that has room and may be written
     done = orjson.loads((folder / _DONE).read_bytes())
     leaks = tuple(map(_finding, done.pop("leaks")))
     warned = tuple((_finding(found), count) for found, count in done.pop("warned"))
@@ -98,21 +104,21 @@ def encoded_sets(
 
 def _keep(sets: Sets, folder: Path) -> None:
     """Write sets that are held in memory as `_Encoding` leaves them."""
-    partial = folder.with_name(f".{folder.name}.partial")
+    unfinished = folder.with_name(f".{folder.name}.partial")
     at = 0
-    with StoreWriter(partial / _ALL) as writer:
+    with StoreWriter(unfinished / _ALL) as writer:
         writer.cut(None)
         for side in SIDES:
             examples = getattr(sets, side)
             writer.add(examples)
-            write_places(partial / _PLACES.format(side), np.arange(at, at + len(examples)))
+            write_places(unfinished / _PLACES.format(side), np.arange(at, at + len(examples)))
             at += len(examples)
         writer.state()
     done = {
         "read": sets.read, "dropped": dict(sets.dropped), "format": sets.format, "sha256": dict(sets.sha256),
         "findings": dict(sets.findings), "leaks": sets.leaks, "warned": sets.warned,
     }  # fmt: skip
-    _finish(done, partial, folder)
+    _finish(done, unfinished, folder)
 
 
 def _finding(told: dict[str, Any]) -> Finding:
@@ -120,11 +126,11 @@ def _finding(told: dict[str, Any]) -> Finding:
     return Finding(**told, other=other and Origin(**other))
 
 
-def _finish(done: dict[str, Any], partial: Path, folder: Path) -> None:
+def _finish(done: dict[str, Any], unfinished: Path, folder: Path) -> None:
     """Give a filled folder its name."""
-    (partial / _DONE).write_bytes(orjson.dumps(done))
-    flush(partial)
-    os.replace(partial, folder)
+    (unfinished / _DONE).write_bytes(orjson.dumps(done))
+    flush(unfinished)
+    os.replace(unfinished, folder)
 
 
 def _paths(source: str | tuple[str, ...]) -> list[Path]:
@@ -132,12 +138,13 @@ def _paths(source: str | tuple[str, ...]) -> list[Path]:
 
 
 class _Keys:
-    """The keys of the prompts of a set and where its examples stand: 26 bytes for each."""
+    """The keys of the prompts of a set and where its examples stand: 28 bytes for each."""
 
     def __init__(self) -> None:
         self._raw = bytearray()
-        self._lines, self._files = array("q"), array("H")
+        self._lines, self._files = array("q"), array("I")
         self._names: dict[str, int] = {}
+        self._named: list[str] = []
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -145,7 +152,10 @@ class _Keys:
     def add(self, example: AnyExample) -> None:
         self._raw += prompt_key(example)[:_KEY]
         self._lines.append(example.origin.line)
-        self._files.append(self._names.setdefault(example.origin.file, len(self._names)))
+        number = self._names.setdefault(example.origin.file, len(self._names))
+        if number == len(self._named):
+            self._named.append(example.origin.file)
+        self._files.append(number)
 
     def packed(self) -> NDArray[np.uint64]:
         return np.frombuffer(self._raw, dtype=">u8").reshape(-1, _KEY // 8)
@@ -154,7 +164,7 @@ class _Keys:
         return bytes(self._raw[number * _KEY : (number + 1) * _KEY])
 
     def origin(self, number: int) -> Origin:
-        return Origin(list(self._names)[self._files[number]], self._lines[number])
+        return Origin(self._named[self._files[number]], self._lines[number])
 
 
 def _leaks(trained: _Keys, sides: NDArray[np.uint8], held_out: _Keys) -> list[Finding]:

@@ -10,6 +10,7 @@ import pytest
 from ready_team import ReadyTeam
 from tiny_model import chat_file
 
+from tunesmith.data.example import Origin, Passage
 from tunesmith.data.settings import DataSettings
 from tunesmith.errors import DataError
 from tunesmith.recipe import load_recipe
@@ -213,3 +214,24 @@ def test_a_run_on_the_cache_is_the_run_on_memory(folder: Path, tmp_path: Path, m
     assert losses("kept") == cached
     monkeypatch.setattr(encoding, "KEPT", 2**40)
     assert losses("memory") == cached
+
+
+def test_what_fits_in_memory_needs_no_home_that_may_be_written(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    data = DataSettings(train=str(chat_file(tmp_path / "data.jsonl")), validation=0.2)
+    monkeypatch.setattr(encoding, "write_places", full)
+    with pytest.raises(OSError, match="No space"):
+        encoded_sets(data, encoder, context=512)
+    monkeypatch.setattr(encoding, "LARGE", 1 << 20)
+    assert_same(encoded_sets(data, encoder, context=512), read_sets(data, encoder, context=512))
+
+
+def test_places_are_known_in_more_files_than_16_bits_count() -> None:
+    keys = encoding._Keys()
+    for number in range(65_540):
+        keys.add(Passage("text", Origin(f"{number}.txt", 1)))
+    assert keys.origin(65_539) == Origin("65539.txt", 1)
