@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith import disk
+from tunesmith.run.folder import SUMS, seal
 
 Entry = Mapping[str, Any]
 COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")
@@ -103,9 +104,10 @@ def _publish(final: Path, stored: Path, folder: Path) -> bool:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     for file in final.iterdir():
-        if file.name not in (_ADAPTER, _WHOLE, _INDEX):
+        if file.name not in (_ADAPTER, _WHOLE, _INDEX, SUMS):
             os.link(file, partial / file.name)
     _write(partial / (_ADAPTER if adapter else _WHOLE), tensors, stored, data)
+    seal(partial)
     partial.rename(folder)
     disk.sync(folder.parent)
     return True
