@@ -1,18 +1,22 @@
 """Rows a second from a file of conversations to token ids with their weights: Tunesmith and `datasets.map`.
 
 The decision: all read the same JSONL file with the same tokenizer and chat template, from cold caches, and their ids
-are compared. The peer renders and tokenises through `apply_chat_template`, in batches, as trainers do it; it is run
-with one process and with two, and without the weights that Tunesmith makes besides. Ours includes reading, all checks
-of the records, the split, and the cache on disk.
+are compared. The peer renders and tokenises through `apply_chat_template`, in batches, as trainers do it, without the
+weights that Tunesmith makes besides. Ours includes reading, all checks of the records, the split, and the cache on
+disk. Both are run with one process and with two. Seconds of CPU are those of all processes; memory is the most that
+this process had, and the most that another had, times their number.
 
     python benchmarks/encode.py 50000          needs the package `datasets`; writes a generated file of so many rows
     python benchmarks/encode.py FILE.jsonl     conversations as `tunesmith data convert --to messages` writes them
+    python benchmarks/encode.py FILE.jsonl 5   both with two processes in turn, five times, and how their times compare
+    python benchmarks/encode.py 1000000 "tunesmith, processes: 2"                      one way alone
 """
 
 import json
 import os
 import random
 import resource
+import statistics
 import sys
 import tempfile
 import time
@@ -34,8 +38,8 @@ def write_rows(path: Path, count: int) -> None:
             out.write(json.dumps({"messages": [{"role": role, "content": text} for role, text in turns]}) + "\n")
 
 
-def ours(file: Path, home: Path) -> Callable[[], object]:
-    """Encoding into a cache that is not there yet."""
+def ours(file: Path, home: Path, processes: int) -> Callable[[], object]:
+    """Encoding into a cache that is not there yet, in the way of large files."""
     from tunesmith.data.settings import DataSettings
     from tunesmith.models.sources import resolve
     from tunesmith.run import encoding
@@ -44,9 +48,9 @@ def ours(file: Path, home: Path) -> Callable[[], object]:
 
     encoder = Encoder(Tokenizer.load(resolve(MODEL).folder))
     os.environ["TUNESMITH_HOME"] = str(home)
-    encoding.LARGE = 0
+    encoding.LARGE = encoding.SHARED = 0
     data = DataSettings(train=str(file), validation=0, test=0)
-    return lambda: encoding.encoded_sets(data, encoder, context=8192)
+    return lambda: encoding.encoded_sets(data, encoder, context=8192, processes=processes)
 
 
 def theirs(file: Path, home: Path, processes: int) -> Callable[[], object]:
@@ -69,26 +73,40 @@ def theirs(file: Path, home: Path, processes: int) -> Callable[[], object]:
     return run
 
 
-def measured(what: str, file: Path, count: int) -> None:
-    """Run one way in a process of its own, and print its rows a second and its memory."""
+def measured(what: str, file: Path, count: int) -> float:
+    """Run one way in a process of its own, print what it took, and tell its seconds."""
     reading, writing = os.pipe()
     if child := os.fork():
         os.close(writing)
         with os.fdopen(reading) as answer:
-            print(f"{what:32} {answer.read().strip()}", flush=True)
+            seconds, told = answer.read().split(" ", 1)
         os.waitpid(child, 0)
-        return
+        print(f"{what:28} {told}", flush=True)
+        return float(seconds)
     with tempfile.TemporaryDirectory() as home:
-        processes = int(what[-1]) if what[-1].isdigit() else 1
-        run = ours(file, Path(home)) if what == "tunesmith" else theirs(file, Path(home), processes)
-        wall, busy = time.perf_counter(), time.process_time()
+        way, processes = WAYS[what]
+        run = way(file, Path(home), processes)
+        before, wall = os.times(), time.perf_counter()
         run()
-        wall, busy = time.perf_counter() - wall, time.process_time() - busy
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        children = os.times().children_user + os.times().children_system
-        line = f"{count / wall:9,.0f} rows/s, {wall:6.1f} s, {busy + children:6.1f} s of CPU, {peak:.2f} GiB"
-        os.write(writing, line.encode())
+        wall, after = time.perf_counter() - wall, os.times()
+        own, others = (sum(after[i : i + 2]) - sum(before[i : i + 2]) for i in (0, 2))
+        beside = processes - 1 if way is ours else processes * (processes > 1)
+        peak, most = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        line = f"{wall} {count / wall:9,.0f} rows/s, {wall:6.1f} s, {own:5.1f} + {others:.1f} s of CPU"
+        os.write(writing, f"{line}, {(peak + beside * most) / 2**20:.2f} GiB".encode())
     os._exit(0)
+
+
+WAYS = {
+    f"{name}, processes: {n}": (way, n) for name, way in (("tunesmith", ours), ("datasets.map", theirs)) for n in (1, 2)
+}
+
+
+def in_turn(file: Path, count: int, times: int) -> None:
+    """Both ways with two processes, one after the other, as often as asked, and how they compare."""
+    us, them = (name for name, (_, processes) in WAYS.items() if processes == 2)
+    ratios = sorted(1 / measured(us, file, count) * measured(them, file, count) for _ in range(times))
+    print(f"times as fast: median {statistics.median(ratios):.2f}, {ratios[0]:.2f} to {ratios[-1]:.2f}")
 
 
 def same_ids(file: Path) -> None:
@@ -120,9 +138,11 @@ if __name__ == "__main__":
             write_rows(data, int(sys.argv[1]))
         with data.open("rb") as lines:
             rows = sum(1 for _ in lines)
-        if sys.argv[2:]:  # one way alone, for instance without the peer's package
-            measured(sys.argv[2], data, rows)
-        else:
-            for way in ("tunesmith", "datasets.map, processes: 1", "datasets.map, processes: 2"):
-                measured(way, data, rows)
+        if not sys.argv[2:]:
+            for name in WAYS:
+                measured(name, data, rows)
             same_ids(data)
+        elif sys.argv[2].isdigit():
+            in_turn(data, rows, int(sys.argv[2]))
+        else:
+            measured(sys.argv[2], data, rows)
