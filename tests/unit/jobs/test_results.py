@@ -58,5 +58,5 @@ def test_a_checkpoint_that_is_served_knows_its_own_sums(tmp_path: Path) -> None:
     assert load_file(folder / "adapter_model.safetensors")["base_model.model.q.weight"][0, 0] == 2
     (folder / "adapter_config.json").unlink()
     (folder / "adapter_config.json").write_text("{ }")
-    with pytest.raises(CheckpointError, match="adapter_config.json is not what was saved"):
+    with pytest.raises(CheckpointError, match="is not what was saved"):
         require_whole(folder)
