@@ -53,6 +53,11 @@ class Trunk:
     ids: Sequence[int]
     layers: dict[int, Pair] = field(default_factory=dict)
 
+    def beginning(self, length: int) -> "Trunk":
+        """Its first `length` ids as a trunk of their own, read as far as this one is."""
+        read = {layer: (k[:, :length].clone(), v[:, :length].clone()) for layer, (k, v) in self.layers.items()}
+        return Trunk(self.ids[:length], read)
+
 
 @dataclass(slots=True)
 class Store:
@@ -83,6 +88,16 @@ class Store:
         for pair in self.layers.values():
             for kept in pair:
                 kept[to, :, :length] = kept[source, :, :length]
+
+    def fill(self, slot: int, trunk: Trunk) -> None:
+        """A slot begins with what was read of a trunk."""
+        for layer, read in trunk.layers.items():
+            for kept, new in zip(self.of(layer, *read), read, strict=True):
+                kept[slot, :, : new.shape[1]] = new
+
+    def read_in(self, slot: int, length: int) -> dict[int, Pair]:
+        """A copy of the first `length` keys and values of a slot, for each layer."""
+        return {n: (k[slot, :, :length].clone(), v[slot, :, :length].clone()) for n, (k, v) in self.layers.items()}
 
     def _zeros(self, like: Tensor) -> Tensor:
         # Zeros, because what nobody sees still takes part in the product with weight 0, and 0 * nan is nan.

@@ -20,10 +20,14 @@ from tunesmith.models.head import Head
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A sequence to begin: its ids above the trunk (at least one), and the trunk if it stands on one."""
+    """A sequence to begin: its ids above the trunk (at least one), and the trunk if it stands on one.
+
+    With `copied`, what was read of the trunk becomes the sequence's own, which is faster where no other stands on it.
+    """
 
     ids: Sequence[int]
     trunk: Trunk | None = None
+    copied: bool = False
 
 
 @dataclass(slots=True)
@@ -108,7 +112,7 @@ class Reader:
         new = _unread(opened)
         single = all(len(ids) == 1 for ids in more)
         goes_on = [(self.slots[i], ids) for i, ids in enumerate(more)]
-        begins = [(Slot(o.trunk), o.ids) for o in opened]
+        begins = [(self._begun(number, o), o.ids) for number, o in enumerate(opened, len(self.slots))]
         self.slots.extend(slot for slot, _ in begins)
         parts = [*goes_on, *begins]
         call, last = self._call(parts, len(more) if single else 0, new)
@@ -124,6 +128,23 @@ class Reader:
         for slot, part in parts:
             slot.stored += len(part)
         return logits
+
+    def read_in(self, slot: int, ids: Sequence[int]) -> Trunk:
+        """What a sequence has read, as a trunk for others; `ids` begin with those that it has read."""
+        found = self.slots[slot]
+        layers = self._store.read_in(slot, found.stored)
+        if found.trunk is not None:
+            below = found.trunk.layers
+            layers = {
+                n: (torch.cat((below[n][0], k), 1), torch.cat((below[n][1], v), 1)) for n, (k, v) in layers.items()
+            }
+        return Trunk(tuple(ids[: found.offset + found.stored]), layers)
+
+    def _begun(self, number: int, opening: Opening) -> Slot:
+        if opening.trunk is None or not opening.copied:
+            return Slot(opening.trunk)
+        self._store.fill(number, opening.trunk)
+        return Slot(None, len(opening.trunk.ids))
 
     def _call(
         self, parts: Sequence[tuple[Slot, Sequence[int]]], singles: int, new: Sequence[Trunk]

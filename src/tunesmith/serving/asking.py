@@ -52,6 +52,7 @@ class Ask:
     cached: int = 0
     ids: list[int] = field(default_factory=list)
     trunk: "Trunk | None" = None
+    copied: bool = False
 
     @property
     def ends(self) -> bool:
@@ -61,4 +62,5 @@ class Ask:
     @property
     def room(self) -> int:
         """Own tokens to be stored at most."""
-        return len(self.prompt) - (len(self.trunk.ids) if self.trunk else 0) + self.settings.max_new_tokens - 1
+        below = len(self.trunk.ids) if self.trunk is not None and not self.copied else 0
+        return len(self.prompt) - below + self.settings.max_new_tokens - 1

@@ -8,6 +8,7 @@ model, so a server that only keeps jobs starts at once.
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,19 +109,13 @@ class Catalogue:
         return Served(engine, name if adapter else None, encoder, grammars)
 
     def _engine(self, folder: Path) -> "Engine":
-        import torch
-
-        from tunesmith.models.load import load_model
-        from tunesmith.serving.engine import Engine
-
         found = self._engines.get(folder)
         if found is None:
             self._make_room()
-            cuda = torch.cuda.is_available()
-            model = load_model(folder, dtype=torch.bfloat16 if cuda else torch.float32)
-            if cuda:
-                model.to("cuda")  # type: ignore[arg-type]
-            found = self._engines[folder] = Engine(model)
+            # In a thread that ends: the OpenMP threads of one that stays would make those of the engine sleep at every
+            # product, because together they are more than there are cores.
+            with ThreadPoolExecutor(1) as loading:
+                found = self._engines[folder] = loading.submit(_opened, folder).result()
         self._engines.move_to_end(folder)
         return found
 
@@ -131,3 +126,16 @@ class Catalogue:
             engine = self._engines.pop(idle[0])
             self._served = {name: served for name, served in self._served.items() if served.engine is not engine}
             engine.close()
+
+
+def _opened(folder: Path) -> "Engine":
+    import torch
+
+    from tunesmith.models.load import load_model
+    from tunesmith.serving.engine import Engine
+
+    cuda = torch.cuda.is_available()
+    model = load_model(folder, dtype=torch.bfloat16 if cuda else torch.float32)
+    if cuda:
+        model.to("cuda")  # type: ignore[arg-type]
+    return Engine(model)

@@ -177,6 +177,7 @@ class Engine:
         for slot in reversed(range(len(self._live))):
             ask = self._live[slot]
             if ask.ends or len(ask.ids) == self._limit(ask):
+                self._prefixes.keep(ask.adapter, self._reader.read_in(slot, [*ask.prompt, *ask.ids]))
                 self._drop(slot)
                 _tell(ask, End("stop" if ask.ends else "length"))
         return None
@@ -224,6 +225,7 @@ class Engine:
             ask.settings = ask.settings.model_copy(update={"max_new_tokens": self._limit(ask)})
             ask.trunk = self._prefixes.trunk_for(ask.adapter, ask.prompt)
             ask.cached = len(ask.trunk.ids) if ask.trunk is not None and ask.trunk.layers else 0
+            ask.copied = bool(ask.cached) and all(other.trunk is not ask.trunk for other in together[:-1])
             prefill += len(ask.prompt) - ask.cached
             begun.append(ask)
         slots, capacity = self._reader.room
@@ -274,7 +276,7 @@ class _Over(Exception):
 
 def _opening(ask: Ask) -> Opening:
     start = len(ask.trunk.ids) if ask.trunk is not None else 0
-    return Opening(list(ask.prompt[start:]), ask.trunk)
+    return Opening(list(ask.prompt[start:]), ask.trunk, ask.copied)
 
 
 def _rows(live: Sequence[Ask], begun: Sequence[Ask]) -> list[str | None]:

@@ -1,7 +1,8 @@
 """Beginnings that prompts share, kept between requests.
 
 The decision: a system prompt is found, not declared: where a prompt begins like a recent one, their common beginning
-is read once as a trunk and used by all that follow. Each adapter has its own, because keys and values depend on it.
+is read once as a trunk and used by all that follow. A conversation is found too: what was read for an answer is kept,
+so its next turn reads only what is new. Each adapter has its own, because keys and values depend on it.
 """
 
 from collections import deque
@@ -35,15 +36,24 @@ class Prefixes:
         fitting = [trunk for trunk in shelf.trunks if _begins(ids, trunk.ids)]
         best = max(fitting, key=lambda trunk: len(trunk.ids), default=None)
         common = max((_common(ids, other) for other in shelf.recent), default=0)
+        nearest = max(shelf.trunks, key=lambda trunk: _common(ids, trunk.ids), default=Trunk(()))
+        known = _common(ids, nearest.ids)
         shelf.recent.append(ids)
-        if common >= MINIMUM and (best is None or common >= len(best.ids) + MINIMUM) and common <= self._most:
-            best = Trunk(ids[:common])
+        longest = max(common, known)
+        if longest >= MINIMUM and (best is None or longest >= len(best.ids) + MINIMUM) and longest <= self._most:
+            best = nearest.beginning(known) if known >= common else Trunk(ids[:common])
             shelf.trunks.append(best)
         elif best is not None:
             shelf.trunks.remove(best)
             shelf.trunks.append(best)
         self._trim()
         return best
+
+    def keep(self, adapter: str | None, read: Trunk) -> None:
+        """What was read for an answer that has ended can be the beginning of others."""
+        if MINIMUM <= len(read.ids) <= self._most:
+            self._shelves.setdefault(adapter, _Shelf()).trunks.append(read)
+            self._trim()
 
     def forget(self, adapter: str | None) -> None:
         """Nothing read under this adapter is used any more."""

@@ -61,6 +61,23 @@ def test_the_last_sequence_takes_the_place_of_one_that_ended(llama: Any) -> None
     torch.testing.assert_close(found[1], alone(llama, [*B, 2]), atol=1e-5, rtol=1e-5)
 
 
+def test_what_a_sequence_has_read_begins_others_copied_or_shared(llama: Any) -> None:
+    reader = reader_of(llama)
+    trunk = Trunk([20, 21, 22, 23])
+    with reader.attached():
+        reader.reserve(4, 16)
+        reader.read((), [Opening(A, trunk)])
+        read = reader.read_in(0, [*trunk.ids, *A, 63])
+        assert list(read.ids) == [*trunk.ids, *A]
+        half = read.beginning(6)
+        reader.read([[1]], [Opening(B, read, copied=True), Opening(C, half, copied=True), Opening(B, read)])
+        many = reader.read([[2], [3], [4], [5]])
+    expected = [[*read.ids, 1, 2], [*read.ids, *B, 3], [*read.ids[:6], *C, 4], [*read.ids, *B, 5]]
+    assert [slot.offset for slot in reader.slots] == [4, 0, 0, 7]
+    for row, ids in zip(many, expected, strict=True):
+        torch.testing.assert_close(row, alone(llama, ids), atol=1e-5, rtol=1e-5)
+
+
 def test_more_room_keeps_what_is_stored(llama: Any) -> None:
     reader = reader_of(llama)
     with reader.attached():

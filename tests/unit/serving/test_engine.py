@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -58,22 +59,29 @@ def _alone(folder: Path, prompt: list[int]) -> list[int]:
     return list(generate(model, [prompt], settings=GREEDY, stop_ids=frozenset())[0].ids)
 
 
-def _asked(engine: Engine, asked: list[tuple[str | None, list[int]]]) -> list[list[int]]:
-    """The answers to all of them at once."""
-    ended = [threading.Event() for _ in asked]
+def _ask(prompt: list[int], adapter: str | None = None) -> Ask:
+    return Ask(prompt, adapter, GREEDY, frozenset(), lambda heard: None)
+
+
+def _heard(engine: Engine, asks: list[Ask]) -> list[Ask]:
+    """All of them, asked at once, when they are answered."""
+    ended = [threading.Event() for _ in asks]
 
     def tell(number: int, heard: Token | End) -> None:
         if isinstance(heard, End):
             assert heard.reason != "error", heard.message
             ended[number].set()
 
-    asks = [
-        Ask(prompt, adapter, GREEDY, frozenset(), lambda heard, n=number: tell(n, heard))
-        for number, (adapter, prompt) in enumerate(asked)
-    ]
+    for number, ask in enumerate(asks):
+        ask.tell = partial(tell, number)
     engine.ask(asks)
     assert all(event.wait(120) for event in ended)
-    return [ask.ids for ask in asks]
+    return asks
+
+
+def _asked(engine: Engine, asked: list[tuple[str | None, list[int]]]) -> list[list[int]]:
+    """The answers to all of them at once."""
+    return [ask.ids for ask in _heard(engine, [_ask(prompt, adapter) for adapter, prompt in asked])]
 
 
 def test_adapters_in_one_batch_answer_as_each_does_alone(engine: Engine, base: Path, adapters: dict[str, Path]) -> None:
@@ -83,6 +91,24 @@ def test_adapters_in_one_batch_answer_as_each_does_alone(engine: Engine, base: P
     assert _asked(engine, asked) == expected
     assert _asked(engine, asked) == expected  # now on beginnings that are already read
     assert len({tuple(ids) for ids in expected}) > 2
+
+
+def test_the_next_turn_of_a_conversation_reads_only_what_is_new(engine: Engine, base: Path) -> None:
+    prompt = [*SHARED, 30]
+    (answer,) = _asked(engine, [(None, prompt)])
+    following = [*prompt, *answer, 31, 32]
+    asks = [_ask(following) for _ in range(3)]
+    assert [ask.ids for ask in _heard(engine, asks)] == [_alone(base, following)] * 3
+    # The last token of an answer is chosen and never read.
+    assert [ask.cached for ask in asks] == [len(prompt) + len(answer) - 1] * 3
+    assert [ask.copied for ask in asks] == [True, False, False]
+    assert [ask.ids for ask in _heard(engine, [_ask(prompt)])] == [answer]
+
+
+def test_an_adapter_does_not_go_on_from_what_another_has_read(engine: Engine, adapters: dict[str, Path]) -> None:
+    prompt = [*SHARED, 30]
+    _asked(engine, [(None, prompt), ("b", prompt)])
+    assert _asked(engine, [("a", prompt)]) == [_alone(adapters["a"], prompt)]
 
 
 def test_an_answer_that_nobody_wants_any_more_frees_its_place_at_the_next_token(engine: Engine) -> None:
