@@ -158,7 +158,7 @@ def fit(
             norm = gradient_norm([p for _, p in trainable], clip=settings.clip)
             _refuse_not_finite(step + 1, measured, norm, members)
             rate = learning_rate(settings, step, plan.steps)
-            _update(optimizer, rate, saver)
+            began += _update(optimizer, rate, saver)
             entry = {**_entry(step, per_epoch, measured, norm=norm, rate=rate, began=began), **drawn}
             state = replace(state, step=step + 1)
             last = state.step == plan.steps
@@ -187,12 +187,13 @@ def _pass(settings: TrainingSettings, base: Base, *, dropout: bool) -> Pass:
     return Pass(settings.micro_batch_tokens, sharing, settings.label_smoothing, settings.token_weighting, base.toward)
 
 
-def _update(optimizer: torch.optim.Optimizer, rate: float, saver: Saver) -> None:
-    """The update, once a checkpoint that is still on its way holds everything that it changes."""
+def _update(optimizer: torch.optim.Optimizer, rate: float, saver: Saver) -> float:
+    """The update, once a checkpoint that is still on its way holds everything that it changes; seconds until it did."""
     set_rate(optimizer, rate)
-    saver.release()
+    waited = seconds(saver.release)
     optimizer.step()
     optimizer.zero_grad()
+    return waited
 
 
 def _tensors(

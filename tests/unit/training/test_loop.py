@@ -1,6 +1,7 @@
 """What the loop refuses, and what a step counts."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tiny_model import chat_file, tiny_model
 from tunesmith.errors import TrainingError
 from tunesmith.recipe import load_recipe
 from tunesmith.run.train import train
+from tunesmith.training.saving import Saver
 
 
 def quiet(text: str) -> None:
@@ -51,3 +53,21 @@ def test_training_brings_the_loss_down(arguments: list[str], tmp_path: Path) -> 
     train(load_recipe(None, [*arguments, *settings, f"run={tmp_path / 'run'}"]), say=quiet)
     losses = [json.loads(line)["loss"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert losses[-1] < losses[0] / 2
+
+
+def test_the_seconds_of_a_step_leave_out_what_it_waited_for_a_save(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, clock, release = 0.0, time.perf_counter, Saver.release
+
+    def slow(saver: Saver) -> None:
+        nonlocal late
+        late += 1000
+        release(saver)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: clock() + late)
+    monkeypatch.setattr(Saver, "release", slow)
+    train(load_recipe(None, [*arguments, "training.steps=3", f"run={tmp_path / 'run'}"]), say=quiet)
+    journal = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert late == 3000
+    assert all(0 < entry["seconds"] < 900 for entry in journal)
