@@ -2,16 +2,18 @@
 
 The decision: how such a product is asked for decides how fast it is, not what it is. MKL computes `W · xᵀ` up to twice
 as fast as `x · Wᵀ` when x has few rows (AMD Zen 3, matrices of SmolLM2-135M); on several threads it divides the outputs
-among them instead of the rows, so each thread reads its own part of W and not all of it. With one row, MKL uses one
-thread in any case, and waking the others for the little that is left costs more than it saves; beside a training that
-wants the same cores, ten times more.
+among them instead of the rows, so each thread reads its own part of W and not all of it. With one row it uses one
+thread in any case, so W is handed over in parts, always the same ones: how many threads take them changes no bit. Where
+others want the cores, one takes them all, because waiting for a thread that does not get its turn costs ten times more.
 
 Letters: T rows, I inputs, O outputs.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +21,8 @@ from torch import Tensor, nn
 _MOST = 32
 """Rows from which on `x · Wᵀ` is as fast."""
 _MOST_ON_ONE_THREAD = 5
-_SHORT = 1024
-"""Positions from which on attention of one row is worth more than one thread."""
+_PARTS = (8, 4, 2)
+"""Into how many parts the outputs are divided for one row: the first that divides them evenly."""
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -28,13 +30,17 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if not _turned(x, weight):
         return nn.functional.linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1])
-    out = torch.mm(weight, rows.t()).t().contiguous().view(*x.shape[:-1], -1)
+    parts = next((n for n in _PARTS if len(weight) % n == 0), 1) if len(rows) == 1 else 1
+    if parts > 1:
+        out = torch.bmm(weight.view(parts, -1, weight.shape[1]), rows.t().expand(parts, -1, 1)).view(*x.shape[:-1], -1)
+    else:
+        out = torch.mm(weight, rows.t()).t().contiguous().view(*x.shape[:-1], -1)
     return out if bias is None else out.add_(bias)
 
 
 def _turned(x: Tensor, weight: Tensor) -> bool:
     rows = x.numel() // x.shape[-1]
-    if not 1 < rows <= _MOST or torch.is_grad_enabled() or weight.device.type != "cpu":
+    if not 1 <= rows <= _MOST or torch.is_grad_enabled() or weight.device.type != "cpu":
         return False
     return weight.dtype == x.dtype == torch.float32 and (rows <= _MOST_ON_ONE_THREAD or torch.get_num_threads() > 1)
 
@@ -57,10 +63,10 @@ def _forward(module: nn.Linear, input: Tensor) -> Tensor:
 
 
 @contextmanager
-def threads_for(tokens: int, position: int) -> Iterator[None]:
-    """One thread inside the block where a single token at a low position is read; afterwards as many as before."""
+def threads_for(tokens: int) -> Iterator[None]:
+    """One thread inside the block where one token is read and others want the cores; afterwards as many as before."""
     threads = torch.get_num_threads()
-    alone = tokens == 1 and position < _SHORT and threads > 1
+    alone = tokens == 1 and threads > 1 and _crowded(threads)
     if alone:
         torch.set_num_threads(1)
     try:
@@ -68,3 +74,20 @@ def threads_for(tokens: int, position: int) -> Iterator[None]:
     finally:
         if alone:
             torch.set_num_threads(threads)
+
+
+def _crowded(threads: int) -> bool:
+    """Whether others leave fewer than so many cores (proc(5)); taken to be so where the system does not tell."""
+    try:
+        running = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0])
+        own = sum(_runs(task) for task in Path("/proc/self/task").iterdir())
+    except (OSError, ValueError, IndexError):
+        return True
+    return running - own + threads > (os.cpu_count() or 1)
+
+
+def _runs(task: Path) -> bool:
+    try:
+        return task.joinpath("stat").read_text().rpartition(")")[2].split()[0] == "R"
+    except OSError:  # it has ended since
+        return False

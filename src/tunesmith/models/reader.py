@@ -117,7 +117,7 @@ class Reader:
         parts = [*goes_on, *begins]
         call, last = self._call(parts, len(more) if single else 0, new)
         ids = [i for _, part in parts for i in part] + [i for trunk in new for i in trunk.ids]
-        with threads_for(len(ids), parts[0][0].offset + parts[0][0].stored if parts else 0):
+        with threads_for(len(ids)):
             hidden = self._model.base_model(
                 input_ids=torch.tensor([ids], device=self._device),
                 position_ids=call.position[None],

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tunesmith.models.few_rows import few_rows, linear, threads_for
+from tunesmith.models.few_rows import _crowded, few_rows, linear, threads_for
 
 
 @pytest.fixture
@@ -52,10 +52,29 @@ def test_a_layer_whose_forward_is_somebodys_keeps_it() -> None:
     assert layer.__dict__["forward"] is len
 
 
-@pytest.mark.parametrize(("tokens", "position", "used"), [(1, 0, 1), (1, 1024, 2), (2, 0, 2)])
+@pytest.mark.parametrize("outputs", [40, 36, 34, 33])
 @pytest.mark.usefixtures("threads")
-def test_one_token_at_a_low_position_takes_one_thread(tokens: int, position: int, used: int) -> None:
+def test_one_row_has_the_same_bits_on_every_number_of_threads(outputs: int) -> None:
+    x, weight, found = drawn(1, 576), drawn(outputs, 576), []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        with torch.no_grad():
+            found.append(linear(x, weight))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize(("tokens", "crowded", "used"), [(1, True, 1), (1, False, 2), (2, True, 2)])
+@pytest.mark.usefixtures("threads")
+def test_one_token_takes_one_thread_where_others_want_the_cores(
+    tokens: int, crowded: bool, used: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tunesmith.models.few_rows._crowded", lambda threads: crowded)
     torch.set_num_threads(2)
-    with threads_for(tokens, position):
+    with threads_for(tokens):
         assert torch.get_num_threads() == used
     assert torch.get_num_threads() == 2
+
+
+def test_a_machine_without_so_many_cores_is_crowded() -> None:
+    assert _crowded(10**6)
