@@ -2,7 +2,7 @@
 
 The decision: every server runs alone, on the same threads, with the same float32 weights; each client sends its next
 request when its last one has ended; all stream, greedily, and each answer has the tokens that were asked for or ends
-by itself before; a row is void where all its answers together are longer or shorter than ours by more than a fiftieth.
+by itself before; a row is void where all its answers together are longer or shorter than ours by more than a twentieth.
 The prompts begin with one system message, as those of a real service do (`--system 0`
 leaves it away). Answers are compared with Tunesmith's, which runs first. On a machine with other work the server's own
 seconds of processor time say more than the clock.
@@ -95,6 +95,7 @@ def servers(given: argparse.Namespace, home: Path, port: int) -> list[Server]:
         threads = str(given.threads)
         llama = [given.llama_python, "-m", "llama_cpp.server", "--model", given.gguf, "--port", str(port)]
         llama += ["--n_ctx", "2048", "--n_threads", threads, "--n_threads_batch", threads]
+        llama += ["--interrupt_requests", "False"]  # it answers one at a time; by default the next one ends the last
         found.append(Server("llama-cpp-python", llama, "smollm2"))
     return [server for server in found if any(server.name.startswith(name) for name in given.only)]
 
@@ -191,7 +192,7 @@ def row(server: Server, found: Load, reference: list[Answered]) -> str:
     late = firsts[min(count - 1, round(0.95 * count))]
     same = sum(answer.text == other.text for answer, other in zip(found.answers, reference, strict=True)) / count
     tokens, ours = (sum(answer.tokens for answer in answers) for answers in (found.answers, reference))
-    void = "" if abs(tokens - ours) <= ours / 50 else f" **void: {tokens} tokens, ours {ours}**"
+    void = "" if abs(tokens - ours) <= ours / 20 else f" **void: {tokens} tokens, ours {ours}**"
     rate, first = tokens / found.seconds, statistics.median(firsts)
     return (
         f"| {server.name} | {found.clients} | {count / found.seconds:.2f} | {rate:.1f} | {first:.2f} | {late:.2f} "
