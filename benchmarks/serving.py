@@ -142,6 +142,7 @@ async def ask(http: httpx.AsyncClient, server: Server, number: int, given: argpa
     }  # fmt: skip
     if server.name == "llama-cpp-python":
         del body["stream_options"]
+        body["repeat_penalty"] = 1.0
     began, first, pieces, counted, text = time.perf_counter(), 0.0, 0, 0, ""
     async with http.stream("POST", "/v1/chat/completions", json=body) as reply:
         if reply.status_code != 200:

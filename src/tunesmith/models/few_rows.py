@@ -12,6 +12,7 @@ Letters: T rows, I inputs, O outputs.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -62,18 +63,26 @@ def _forward(module: nn.Linear, input: Tensor) -> Tensor:
     return linear(input, module.weight, module.bias)
 
 
-@contextmanager
-def threads_for(tokens: int) -> Iterator[None]:
-    """One thread inside the block where one token is read and others want the cores; afterwards as many as before."""
-    threads = torch.get_num_threads()
-    alone = tokens == 1 and threads > 1 and _crowded(threads)
-    if alone:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
+@dataclass(slots=True)
+class Cores:
+    """The threads for one token at a time: all of them, or one while others want the cores."""
+
+    crowded: bool = False
+
+    @contextmanager
+    def lent(self, tokens: int) -> Iterator[None]:
+        """As many threads as suit so many tokens inside the block; afterwards as many as before."""
+        threads = torch.get_num_threads()
+        alone = tokens == 1 and self.crowded
         if alone:
-            torch.set_num_threads(threads)
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            if alone:
+                torch.set_num_threads(threads)
+            if tokens == 1:  # looked at here: when a block begins, whoever got the last token is still busy with it
+                self.crowded = threads > 1 and _crowded(threads)
 
 
 def _crowded(threads: int) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tunesmith.models.attention import NAME as FOREST
 from tunesmith.models.decoding import NAME, Call, Run, Store, Trunk
-from tunesmith.models.few_rows import few_rows, threads_for
+from tunesmith.models.few_rows import Cores, few_rows
 from tunesmith.models.head import Head
 
 
@@ -70,7 +70,7 @@ class Reader:
     def __init__(self, model: Any, head: Head) -> None:
         self._model, self._head = model, head
         self._device: torch.device = next(model.parameters()).device
-        self._store = Store()
+        self._store, self._cores = Store(), Cores()
         self.slots: list[Slot] = []
 
     @contextmanager
@@ -117,7 +117,7 @@ class Reader:
         parts = [*goes_on, *begins]
         call, last = self._call(parts, len(more) if single else 0, new)
         ids = [i for _, part in parts for i in part] + [i for trunk in new for i in trunk.ids]
-        with threads_for(len(ids)):
+        with self._cores.lent(len(ids)):
             hidden = self._model.base_model(
                 input_ids=torch.tensor([ids], device=self._device),
                 position_ids=call.position[None],

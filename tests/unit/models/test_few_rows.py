@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tunesmith.models.few_rows import _crowded, few_rows, linear, threads_for
+from tunesmith.models.few_rows import Cores, _crowded, few_rows, linear
 
 
 @pytest.fixture
@@ -66,12 +66,15 @@ def test_one_row_has_the_same_bits_on_every_number_of_threads(outputs: int) -> N
 
 @pytest.mark.parametrize(("tokens", "crowded", "used"), [(1, True, 1), (1, False, 2), (2, True, 2)])
 @pytest.mark.usefixtures("threads")
-def test_one_token_takes_one_thread_where_others_want_the_cores(
+def test_one_token_takes_one_thread_where_others_wanted_the_cores(
     tokens: int, crowded: bool, used: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tunesmith.models.few_rows._crowded", lambda threads: crowded)
     torch.set_num_threads(2)
-    with threads_for(tokens):
+    cores = Cores()
+    with cores.lent(1):
+        assert torch.get_num_threads() == 2
+    with cores.lent(tokens):
         assert torch.get_num_threads() == used
     assert torch.get_num_threads() == 2
 
