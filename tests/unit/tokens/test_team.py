@@ -149,6 +149,7 @@ def test_the_others_have_ended_when_the_work_is_given_up(sieve: Sieve, portions:
 
 
 ASKING = """
+import signal
 import sys
 from itertools import repeat
 from pathlib import Path
@@ -158,6 +159,7 @@ from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.sieve import Sieve
 from tunesmith.tokens.tokenizer import Tokenizer
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started the tests with it ignored
 with ReadyTeam(Sieve(Encoder(Tokenizer.load(Path(sys.argv[1]))), 50, False), 3) as team:
     print(*(member._process.pid for member in team._members), flush=True)
     for _ in team.sift(repeat([Passage("word " * 100, Origin("text", 1))] * 100)):
@@ -177,9 +179,12 @@ def test_no_process_is_left_when_the_one_that_asks_is_interrupted_or_killed(
     )  # fmt: skip
     assert asking.stdout is not None
     with asking:
-        others = [os.pidfd_open(int(pid)) for pid in asking.stdout.readline().split()]
-        (os.killpg if whom == "all" else os.kill)(asking.pid, how)
-        asking.wait()
+        try:
+            others = [os.pidfd_open(int(pid)) for pid in asking.stdout.readline().split()]
+            (os.killpg if whom == "all" else os.kill)(asking.pid, how)
+            asking.wait(60)
+        finally:
+            asking.kill()
         for other in others:
             assert select.select([other], [], [], 60)[0]
             os.close(other)
