@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
@@ -109,22 +109,29 @@ class _Member:
     """Another process; `free` are the files in which it can be given a portion, none before it is ready."""
 
     def __init__(self, setup: bytes) -> None:
-        self._files = [_unnamed_file() for _ in range(SLOTS)]
         self._tasks: dict[int, _Task] = {}
         self.free: list[int] = []
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tunesmith.tokens.team", *map(str, self._files)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            pass_fds=self._files,
-            env={**os.environ, "PYTHONPATH": search_path(), "RAYON_NUM_THREADS": "1"},
-            bufsize=0,
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._requests, self.replies = self._process.stdin, self._process.stdout
-        self._say(0, setup)
+        with ExitStack() as begun:  # undone where it cannot be begun whole
+            self._files: list[int] = []
+            for _ in range(SLOTS):
+                self._files.append(_unnamed_file())
+                begun.callback(os.close, self._files[-1])
+            self._process = process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "tunesmith.tokens.team", *map(str, self._files)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pass_fds=self._files,
+                env={**os.environ, "PYTHONPATH": search_path(), "RAYON_NUM_THREADS": "1"},
+                bufsize=0,
+            )
+            assert process.stdin is not None
+            assert process.stdout is not None
+            self._requests, self.replies = process.stdin, process.stdout
+            for undo in (self._requests.close, self.replies.close, process.wait, process.kill):
+                begun.callback(undo)  # the last one first
+            self._say(0, setup)
+            self._begun = begun.pop_all()
 
     def take(self, examples: Sequence[Example | Passage]) -> _Task | None:
         """Begin with a portion; None where it cannot be handed over."""
@@ -149,12 +156,7 @@ class _Member:
 
     def end(self) -> None:
         """It is gone, and what it had is lost."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._requests, self.replies):
-            pipe.close()
-        for file in self._files:
-            os.close(file)
+        self._begun.close()
         for task in self._tasks.values():
             task.lost = True
 

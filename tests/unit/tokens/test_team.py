@@ -1,5 +1,6 @@
 """Several processes sift as one does, in order, whatever happens to them."""
 
+import errno
 import os
 import select
 import signal
@@ -16,6 +17,7 @@ from ready_team import ReadyTeam
 from unit.tokens.tiny import CHATML, byte_level, chat, loaded, saved
 
 from tunesmith.data.example import AnyExample, Message, Origin, Passage, Tokenized
+from tunesmith.tokens import team as module
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.sieve import Sieve, Sifted
 from tunesmith.tokens.team import AHEAD, SLOTS, Team
@@ -104,6 +106,23 @@ def test_what_a_killed_process_had_is_done_again_in_its_place(sieve: Sieve, port
         os.kill(member._process.pid, signal.SIGSTOP)  # so that it has done nothing of what it was given
         assert told(list(team.sift(deadly()))) == alone(sieve, portions)
         assert not team._members
+
+
+def test_a_process_that_cannot_be_told_what_to_do_leaves_nothing_behind(
+    sieve: Sieve, portions: Portions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: int, raw: bytes) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    started: list[subprocess.Popen[bytes]] = []
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda process: started.append(process) or process.terminate())
+    monkeypatch.setattr(module, "_put", full)
+    files = os.listdir("/proc/self/fd")
+    with Team(sieve, 2) as team:
+        assert not team._members
+        assert [process.returncode for process in started] == [-signal.SIGTERM]
+        assert told(list(team.sift(portions))) == alone(sieve, portions)
+    assert len(os.listdir("/proc/self/fd")) <= len(files)
 
 
 def test_a_process_whose_encoder_is_another_one_is_not_asked(sieve: Sieve, portions: Portions) -> None:
