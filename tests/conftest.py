@@ -1,4 +1,4 @@
-"""What every test meets: where the real data lie, which tests start first, and a hurried process for templates."""
+"""What every test meets: real data, which tests start first, runs that draw nothing, templates in a hurry."""
 
 import os
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tunesmith.tokens import confined
+from tunesmith.training import curves
 
 # The scripts of outside clients need packages of their own.
 collect_ignore = ["house/allowed_names.py", "api_fuzz.py", "clients"]
@@ -24,6 +25,20 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real data: set TUNESMITH_DATA to their folder")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of tests end without their picture, which takes longer than they do; journeys look at real ones."""
+    if request.node.get_closest_marker("journey") is None:
+        monkeypatch.setattr(curves, "picture", lambda journal, path: path.write_bytes(b""))
+
+
+@pytest.fixture
+def short_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts that a base writes, and pieces of general text, of 32 tokens instead of 128: a quarter of the steps."""
+    for module in ("evaluation.retention", "run.general", "run.replaying"):
+        monkeypatch.setattr(f"tunesmith.{module}.LENGTH", 32)
 
 
 @pytest.fixture

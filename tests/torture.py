@@ -27,6 +27,8 @@ from typing import get_args
 os.environ["OMP_NUM_THREADS"] = "1"  # a forked child cannot use the thread pool of its parent
 sys.path.insert(0, str(Path(__file__).parent))
 
+import matplotlib.backends.backend_agg  # for the children: a run imports it when it ends
+import matplotlib.figure  # noqa: F401
 from tiny_model import chat_file, tiny_model
 
 from tunesmith.errors import TunesmithError

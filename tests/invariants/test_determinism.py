@@ -51,7 +51,7 @@ def weights(folder: Path) -> str:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_nothing_that_only_looks_changes_a_bit_of_the_weights(
-    method: str, given: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, given: dict[str, Path], short_texts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
     run(given, tmp_path / "alone", *METHODS[method], *QUIET)

@@ -12,7 +12,7 @@ from tunesmith.run.train import resume, train
 
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_every_way_to_keep_resumes_to_the_same_bits(
-    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, short_texts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("tunesmith.run.retention.COMPARED", 100)

@@ -61,7 +61,8 @@ def picture(journal: Sequence[Mapping[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     found = curves(journal)
-    figure = Figure(figsize=(8, 5), dpi=144, layout="constrained")
+    figure = Figure(figsize=(8, 5), dpi=144)
+    figure.subplots_adjust(left=0.1, right=0.98, top=0.97, bottom=0.1, hspace=0.12)  # a layout by rule draws it twice
     FigureCanvasAgg(figure)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1))
     above.plot(*_columns(found.loss), color=TRAIN, alpha=0.22, linewidth=1)

@@ -22,7 +22,7 @@ from tunesmith.training.averaging import Between
 
 
 @pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _home(short_texts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What base models write is kept in a folder of the test."""
     monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("tunesmith.run.replaying.POOL", 6)

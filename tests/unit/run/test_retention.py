@@ -14,7 +14,7 @@ from tunesmith.run.train import train
 
 
 @pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _home(short_texts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What base models write is kept in a folder of the test."""
     monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
 
