@@ -12,6 +12,7 @@ the table. Going back towards the base (WiSE-FT) is measured on the run of plain
 import argparse
 import csv
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -35,7 +36,12 @@ WAYS: dict[str, list[str]] = {
 }
 """What each way says beside plain full fine-tuning."""
 USUAL = (PLAIN, "full, KL")
-TASKS = {"banking77": "accuracy", "gsm8k": "numeric_form"}
+TASKS = {"banking77": ("accuracy",), "gsm8k": ("numeric_form", "numeric_answer")}
+"""What the answers of a task are scored by; the first stands beside what was lost."""
+CHOOSING = {"banking77": "task_accuracy", "gsm8k": "validation_loss"}
+"""What a run looks at while it trains; answers to word problems are long."""
+LONGEST = {"banking77": 32, "gsm8k": 256}
+"""Tokens of an answer at most."""
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Student's t for the 95 % interval of the mean of so many seeds."""
 WEIGHTS = ("checkpoints", "best", "final", "kept")
@@ -48,7 +54,7 @@ def banking77(folder: Path, part: str, count: int, labels: int) -> Iterator[dict
     system = "Name the intent of the customer's message, one of: " + ", ".join(chosen) + "."
     with (folder / f"banking77/{part}.csv").open(newline="") as file:
         every = [row for row in csv.DictReader(file) if row["category"] in chosen]
-    for row in every[:: max(1, len(every) // count)][:count]:
+    for row in (every[i * len(every) // count] for i in range(min(count, len(every)))):  # the file is sorted by intent
         turns = (("system", system), ("user", row["text"]), ("assistant", row["category"]))
         yield {"messages": [{"role": role, "content": text} for role, text in turns]}
 
@@ -61,9 +67,14 @@ def gsm8k(folder: Path, part: str, count: int, _labels: int) -> Iterator[dict[st
             yield {"messages": [{"role": role, "content": text} for role, text in turns]}
 
 
+def folder_of_study(asked: argparse.Namespace) -> Path:
+    """Where everything of a model and a task is kept."""
+    return asked.out / asked.model / asked.task  # type: ignore[no-any-return]
+
+
 def data_of(asked: argparse.Namespace, part: str, count: int) -> Path:
     """The file of a part of the task's data, written once."""
-    path: Path = asked.out / asked.task / f"{part}.jsonl"
+    path: Path = folder_of_study(asked) / f"{part}.jsonl"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         made = banking77 if asked.task == "banking77" else gsm8k
@@ -73,8 +84,9 @@ def data_of(asked: argparse.Namespace, part: str, count: int) -> Path:
 
 def cell(asked: argparse.Namespace, way: str, seed: int) -> None:
     """Train a way with a seed and measure it, unless both have been done."""
-    place = asked.out / asked.task / name_of(way) / str(seed)
-    measured = [place] if way != PLAIN else [place, asked.out / asked.task / name_of(WISE) / str(seed)]
+    study = folder_of_study(asked)
+    place = study / name_of(way) / str(seed)
+    measured = [place] if way != PLAIN else [place, study / name_of(WISE) / str(seed)]
     if all((one / "measured.json").is_file() for one in measured):
         return
     settings = [
@@ -82,14 +94,21 @@ def cell(asked: argparse.Namespace, way: str, seed: int) -> None:
         "data.test=0", f"run={place / 'run'}", f"seed={seed}", f"training.steps={asked.steps}",
         f"training.batch_size={asked.batch}",
         "method.kind=full", f"training.learning_rate={asked.rate}", "retention.text=off",
-        f"training.validation.metric=task_{TASKS[asked.task]}", f"training.validation.every={asked.steps}", *WAYS[way],
+        *([f"supervision.chat_template={asked.template}"] if asked.template else []),
+        f"training.validation.metric={CHOOSING[asked.task]}", f"training.validation.every={asked.steps}", *WAYS[way],
     ]  # fmt: skip
+    before = _children()
     subprocess.run([sys.executable, "-m", "tunesmith", "train", "--resume", "auto", *settings], check=True)
-    report = json.loads((place / "run/report.json").read_text())
     for target, weights in zip(measured, ("final", "kept"), strict=False):
-        measure(asked, place / "run" / weights, target, report["training_seconds"])
+        measure(asked, place / "run" / weights, target, _children() - before)
     for name in WEIGHTS:
         shutil.rmtree(place / "run" / name, ignore_errors=True)
+
+
+def _children() -> float:
+    """Seconds of CPU that ended children of this process took: other work beside them does not count."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def measure(asked: argparse.Namespace, weights: Path, target: Path, seconds: float) -> None:
@@ -101,10 +120,10 @@ def measure(asked: argparse.Namespace, weights: Path, target: Path, seconds: flo
     from tunesmith.run.evaluate import evaluate
     from tunesmith.run.opened import open_model
 
-    metric, test = TASKS[asked.task], str(data_of(asked, "test", asked.test))
+    test = str(data_of(asked, "test", asked.test))
     began = time.perf_counter()
-    score = evaluate(str(weights), test, metrics=[metric], out=target).scores["test"][metric]
-    found: dict[str, Any] = {"score": score.as_dict(), "training_seconds": seconds, "sizes": sizes(asked)}
+    evaluate(str(weights), test, metrics=TASKS[asked.task], settings=answers(asked), out=target)
+    found: dict[str, Any] = {"training_cpu_seconds": round(seconds, 1), "sizes": sizes(asked)}
     source = resolve(asked.model)
     base, tuned = open_model(str(source.folder)), open_model(str(weights))
     context = context_length(base.model.config)
@@ -120,10 +139,20 @@ def measure(asked: argparse.Namespace, weights: Path, target: Path, seconds: flo
 
 def abilities(asked: argparse.Namespace, model: str, place: Path) -> None:
     """The items of the benchmarks that are asked for, scored under `place`."""
-    from tunesmith.run.evaluate import evaluate_tasks
+    from tunesmith.run.evaluate import evaluate_tasks, folder_of
 
-    if asked.ability and not (place / "abilities/evaluation.json").is_file():
-        evaluate_tasks(model, asked.ability, limit=asked.items, out=place / "abilities")
+    for one in asked.ability:
+        name, _, items = one.partition("=")
+        out = place / "abilities" / folder_of(name)
+        if not (out / "evaluation.json").is_file():
+            evaluate_tasks(model, [name], limit=int(items or 100), out=out)
+
+
+def answers(asked: argparse.Namespace) -> Any:
+    """How the test questions are answered."""
+    from tunesmith.generation.settings import GenerationSettings
+
+    return GenerationSettings(max_new_tokens=LONGEST[asked.task])
 
 
 def sizes(asked: argparse.Namespace) -> dict[str, Any]:
@@ -137,25 +166,27 @@ def base_score(asked: argparse.Namespace) -> None:
     """The test score of the base, once."""
     from tunesmith.run.evaluate import evaluate
 
-    place = asked.out / asked.task / "base"
+    place = folder_of_study(asked) / "base"
     if not (place / "evaluation.json").is_file():
-        evaluate(asked.model, str(data_of(asked, "test", asked.test)), metrics=[TASKS[asked.task]], out=place)
+        test = str(data_of(asked, "test", asked.test))
+        evaluate(asked.model, test, metrics=TASKS[asked.task], settings=answers(asked), out=place)
     abilities(asked, asked.model, place)
 
 
-def table(out: Path, task: str) -> str:
+def table(study: Path) -> str:
     """Every way that was measured: its score, what it lost, and both beside plain fine-tuning."""
-    base = json.loads((out / task / "base/evaluation.json").read_text())["test"][TASKS[task]]
-    cells = {way: sorted((out / task / name_of(way)).glob("*/measured.json")) for way in (PLAIN, WISE, *list(WAYS)[1:])}
+    metrics = TASKS[study.name]
+    cells = {way: sorted((study / name_of(way)).glob("*/measured.json")) for way in (PLAIN, WISE, *list(WAYS)[1:])}
     plain = {path.parent.name: path for path in cells[PLAIN]}
     lost_by_plain = mean(_read(path)["wikitext2"]["forgotten"]["value"] for path in plain.values())
-    known = _known(out / task / "base")
+    known = _known(study / "base")
     lines = [
-        "| way | seeds | test score, % | beside plain, points [95 %] | lost on WikiText-2, nats [95 %] | kept | "
-        "KL on own text | training, s |" + "".join(f" {name}, % |" for name in known),
-        "|---|---|---|---|---|---|---|---|" + "---|" * len(known),
-        f"| base | | {100 * base['value']:.1f} | | 0 | | 0 | |"
-        + "".join(f" {100 * score['value']:.1f} |" for score in known.values()),
+        f"| way | seeds | {', % | '.join(metrics)}, % | nats a token | beside plain, points [95 %] | "
+        "lost on WikiText-2, nats [95 %] | kept | "
+        "KL on own text | training, s of CPU |" + "".join(f" {name}, % |" for name in known),
+        "|---|---|---|---|---|---|---|---|" + "---|" * (len(metrics) + len(known)),
+        f"| base | | {_scored([study / 'base'], metrics)} | | 0 | | 0 | |"
+        + "".join(f" {100 * value:.1f} |" for _, _, value in known.values()),
     ]
     for way, paths in cells.items():
         if not paths:
@@ -166,42 +197,46 @@ def table(out: Path, task: str) -> str:
         if way != PLAIN:
             both = [path.parent for path in paths if path.parent.name in plain]
             theirs = [plain[folder.name].parent / "scores.jsonl" for folder in both]
-            beside = _apart(theirs, [folder / "scores.jsonl" for folder in both], TASKS[task])
+            beside = _apart(theirs, [folder / "scores.jsonl" for folder in both], metrics[0])
         low, high = interval(lost)
         kept = "" if way == PLAIN else f"{1 - mean(x['value'] for x in lost) / lost_by_plain:.0%}"
         lines.append(
-            f"| {way} | {len(paths)} | {100 * mean(one['score']['value'] for one in found):.1f} | {beside} | "
+            f"| {way} | {len(paths)} | {_scored([path.parent for path in paths], metrics)} | {beside} | "
             f"{mean(x['value'] for x in lost):+.4f} [{low:+.4f}, {high:+.4f}] | {kept} | "
             f"{mean(one['own']['kl']['value'] for one in found):.4f} | "
-            f"{mean(one['training_seconds'] for one in found):,.0f} |"
-            + "".join(f" {_ability(out / task / 'base', paths, name)} |" for name in known)
+            f"{mean(one['training_cpu_seconds'] for one in found):,.0f} |"
+            + "".join(f" {_ability(study / 'base', paths, name)} |" for name in known)
         )
-    said = ", ".join(f"{name} {value}" for name, value in _read(cells[PLAIN][0])["sizes"].items())
-    return f"## {task}\n\n{said}\n\n" + "\n".join(lines) + "\n"
+    said = ", ".join(f"{name} {value}" for name, value in _read(cells[PLAIN][0])["sizes"].items() if name != "model")
+    return f"## {study.name}, {study.parent.name}\n\n{said}\n\n" + "\n".join(lines) + "\n"
 
 
-def _known(place: Path) -> dict[str, dict[str, float]]:
-    """The deciding score of each benchmark that was measured in a cell, by its name."""
-    file = place / "abilities/evaluation.json"
-    measured = _read(file) if file.is_file() else {}
-    return {name: next(iter(of.values())) for name, of in measured.items() if (place / _scores(name)).is_file()}
+def _scored(cells: Sequence[Path], metrics: Sequence[str]) -> str:
+    """The mean of each metric on the test questions, and the loss of their references."""
+    scores = [_read(cell / "evaluation.json")["test"] for cell in cells]
+    items = [_read_lines(cell / "scores.jsonl") for cell in cells]
+    loss = mean(sum(item["nats"] for item in of) / sum(item["targets"] for item in of) for of in items)
+    return " | ".join(f"{100 * mean(one[name]['value'] for one in scores):.1f}" for name in metrics) + f" | {loss:.3f}"
 
 
-def _scores(name: str) -> str:
-    """Where a cell keeps the items of a benchmark."""
-    from tunesmith.run.evaluate import folder_of
-
-    return f"abilities/{folder_of(name)}/scores.jsonl"
+def _known(place: Path) -> dict[str, tuple[Path, str, float]]:
+    """Of each benchmark that was measured in a cell: its items, the metric that decides, and its score."""
+    found = {}
+    for file in sorted(place.glob("abilities/*/evaluation.json")):
+        ((name, scores),) = list(_read(file).items())[:1]
+        metric = next(iter(scores))
+        found[name] = next(file.parent.glob("*/scores.jsonl")), metric, scores[metric]["value"]
+    return found
 
 
 def _ability(base: Path, cells: Sequence[Path], name: str) -> str:
     """The mean score of a benchmark, and how far it is from the base's on the same items."""
-    asked = [path.parent for path in cells if name in _known(path.parent)]
-    if not asked:
+    after = [known[name] for path in cells if name in (known := _known(path.parent))]
+    if not after:
         return ""
-    metric = next(iter(_read(base / "abilities/evaluation.json")[name]))
-    apart = _apart([base / _scores(name)] * len(asked), [folder / _scores(name) for folder in asked], metric)
-    return f"{100 * mean(_known(folder)[name]['value'] for folder in asked):.1f}, {apart}"
+    scores, metric, _ = _known(base)[name]
+    apart = _apart([scores] * len(after), [one[0] for one in after], metric)
+    return f"{100 * mean(one[2] for one in after):.1f}, {apart}"
 
 
 def _apart(before: Sequence[Path], after: Sequence[Path], metric: str) -> str:
@@ -223,18 +258,19 @@ def interval(lost: Sequence[dict[str, float]]) -> tuple[float, float]:
 
 
 def page(out: Path) -> str:
-    """docs/forgetting.md: how it was measured, and one table a task."""
-    tables = [table(out, task) for task in TASKS if list((out / task).glob("full/*/measured.json"))]
+    """docs/forgetting.md: how it was measured, and one table for each task and model."""
+    studies = [folder for task in TASKS for folder in sorted(out.glob(f"*/{task}"))]
+    tables = [table(folder) for folder in studies if list(folder.glob("full/*/measured.json"))]
     return HEAD + "\n".join(tables)
 
 
 HEAD = """# What fine-tuning forgets, and what keeps it
 
 Written by `python benchmarks/forgetting.py TUNESMITH_DATA --out DIR` from what it measured; every size is one of its
-options. The score is of test questions that no run saw; what was lost is the loss on WikiText-2 above the base's; kept
-is the share of plain fine-tuning's loss there that a way avoids. Intervals of several seeds are Student's, of one seed
-those of the texts; the column beside plain pairs the same questions under the same seed, that of a benchmark pairs the
-base's answers. WiSE-FT goes back as far towards the base as the validation set allows.
+options. Scores and nats are of test questions that no run saw; what was lost is the loss on WikiText-2 above the
+base's; kept is the share of plain fine-tuning's loss there that a way avoids. Intervals of several seeds are Student's,
+of one seed those of the texts; the column beside plain pairs the same questions under the same seed, that of a
+benchmark pairs the base's answers. WiSE-FT goes back as far towards the base as the validation set allows.
 
 """
 
@@ -247,11 +283,16 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
+def _read_lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--template", help="the chat template of a model that has none, as `evaluate` chooses it")
     parser.add_argument("--task", choices=TASKS, default="banking77")
     parser.add_argument("--way", choices=WAYS, action="append", help="may be given again; plain is always measured")
     for name, value, about in (
@@ -260,8 +301,10 @@ def main() -> None:
         ("test", 300, "test questions"), ("tokens", 4096, "of WikiText-2; half as many of the base's own text"),
     ):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=value, help=about)
-    parser.add_argument("--ability", action="append", default=[], help="a benchmark to measure too; may be given again")
-    parser.add_argument("--items", type=int, default=100, help="questions of each benchmark")
+    parser.add_argument(
+        "--ability", action="append", default=[], metavar="NAME[=ITEMS]",
+        help="a benchmark to measure too, on so many questions (100); may be given again",
+    )  # fmt: skip
     parser.add_argument("--rate", type=float, default=1e-4, help="the learning rate of full fine-tuning")
     parser.add_argument("--table", action="store_true", help="write docs/forgetting.md from what there is")
     asked = parser.parse_args()

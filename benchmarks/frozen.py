@@ -25,6 +25,7 @@ from tunesmith.models.methods import apply
 from tunesmith.models.probe import probe
 from tunesmith.models.settings import Frozen, Full, Method
 from tunesmith.models.sources import resolve
+from tunesmith.run.resolve import CPU_TOKENS
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.encoded import EncodedExample
 from tunesmith.tokens.tokenizer import Tokenizer
@@ -33,7 +34,7 @@ from tunesmith.training.optimizer import build
 from tunesmith.training.settings import TrainingSettings
 from tunesmith.training.step import Pass, backward, gradient_norm
 
-BATCH, HOW = 8, Pass(1024, sharing=True)
+BATCH, HOW = 8, Pass(CPU_TOKENS, sharing=True)
 SAMPLE = Path(__file__).parents[1] / "recipes" / "support" / "train.jsonl"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tunesmith.data.example import Example, Message, Origin
 from tunesmith.models.sources import resolve
-from tunesmith.tokens.encode import Encoder
+from tunesmith.run.opened import encoder_for
 from tunesmith.tokens.tokenizer import Tokenizer
 
 
@@ -30,7 +30,7 @@ def conversations(work: str, data: Path) -> list[list[tuple[str, str]]]:
 def main(job: Path, asked: dict[str, Any]) -> None:
     """Write the job of one comparison."""
     source = resolve(asked["model"])
-    encoder = Encoder(Tokenizer.load(source.folder))
+    encoder = encoder_for(Tokenizer.load(source.folder))
     wanted = asked["batch"] * asked["steps"]
     made = []
     for number, turns in enumerate(conversations(asked["work"], Path(asked["data"]))[:wanted], 1):
@@ -38,6 +38,11 @@ def main(job: Path, asked: dict[str, Any]) -> None:
         made.append(encoder.encode(Example(messages, Origin(asked["work"], number))))
     if asked["peer"] != "defaults":
         made.sort(key=len)
+    batches = [made[start : start + asked["batch"]] for start in range(0, wanted, asked["batch"])]
+    # The first is not counted. As the longest, it has each side ask for all of its memory: what a step waits for new
+    # pages would otherwise be counted with most of them, while a run of many steps hardly meets it.
+    longest = max(batches, key=lambda batch: max(map(len, batch)))
+    made = longest + [e for batch in batches if batch is not longest for e in batch]
     rows = [{"ids": e.ids.tolist(), "weights": e.weights.tolist()} for e in made]
     job.write_text(json.dumps({**asked, "folder": str(source.folder), "rows": rows}))
 

@@ -28,12 +28,12 @@ from tunesmith.models.allocator import keep_freed_memory
 from tunesmith.models.load import load_model
 from tunesmith.models.probe import probe
 from tunesmith.models.sources import resolve
+from tunesmith.run.resolve import CPU_TOKENS
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.encoded import EncodedExample
 from tunesmith.tokens.tokenizer import Tokenizer
 from tunesmith.training.step import Measured, Pass, backward, measure
 
-BUDGET = 1024
 Turns = list[tuple[str, str]]
 
 
@@ -98,7 +98,7 @@ def main(work: str, steps: int) -> None:
 
     def run(members: list[EncodedExample], *, sharing: bool) -> tuple[float, Measured]:
         began = time.perf_counter()
-        how = Pass(BUDGET, sharing=sharing)
+        how = Pass(CPU_TOKENS, sharing=sharing)
         found = (
             measure(network, members, how) if work == "options" else backward(network, members, how, dropout_seed=None)
         )

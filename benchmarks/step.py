@@ -10,8 +10,10 @@ targets, float32, the same batches, AdamW, clipping and rate. `--peer defaults` 
 batches above `--peer-micro` come to it in parts, or they would not fit into memory;
 `--peer litgpt` is LitGPT on batches of like length.
 A row counts only where the losses of every step agree; each step's tokens are those of the data, before sharing and
-padding. Utilisation is 6 (LoRA: 4) operations per matrix parameter and computed token, the output matrix only for
-supervised rows, against a 1024² product in the same process. Adds a row to the first table of benchmarks/RESULTS.md.
+padding. The first step, which does not count, is the longest: it touches all memory. Utilisation is 6 (LoRA: 4)
+operations per matrix parameter and computed token, the output matrix only for supervised rows, against a 1024² product
+in the same process, and against the products of the blocks' own shapes. Adds a row to the first table of
+benchmarks/RESULTS.md.
 """
 
 import argparse
@@ -29,6 +31,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
+DEFAULT_MODEL = "smollm2-135m-instruct"
 AGREE = 2e-4
 """Largest relative difference of the losses of a step; above it the row is void."""
 
@@ -69,9 +72,17 @@ class Side:
         self.steps.append(self.answer())
 
     def rate(self) -> float:
-        """Tokens of the data per second; the median of the steps after the first, if there are any."""
-        counted = self.steps[1:] or self.steps
-        return statistics.median(step["tokens"] / step["seconds"] for step in counted)
+        """Tokens of the data per second; the median of the steps that count."""
+        return statistics.median(step["tokens"] / step["seconds"] for step in self.counted)
+
+    def median(self, name: str) -> float:
+        """The median of a number over the steps that count."""
+        return statistics.median(step[name] for step in self.counted)
+
+    @property
+    def counted(self) -> list[dict[str, Any]]:
+        """The steps after the first, if there are any."""
+        return self.steps[1:] or self.steps
 
 
 def main() -> None:
@@ -105,7 +116,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peer", choices=["defaults", "best", "litgpt"], default="defaults")
     parser.add_argument("--peer-micro", type=int, default=8, help="most examples that TRL computes at once")
     parser.add_argument("--peer-python", default=sys.executable, help="the Python of the peer's environment")
-    parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--data", default=os.environ.get("TUNESMITH_DATA"), help="the folder of the real data")
     found = parser.parse_args()
     if found.data is None:
@@ -120,10 +131,10 @@ def keep(asked: argparse.Namespace, ours: Side, theirs: Side) -> None:
     ratio = ours.rate() / theirs.rate()
     last = ours.steps[-1]
     row = [
-        time.strftime("%Y-%m-%d", time.gmtime()), f"{asked.work}, {asked.method}, batch {asked.batch}", asked.peer,
+        time.strftime("%Y-%m-%d", time.gmtime()), named(asked), asked.peer,
         f"{ours.rate():.1f}", f"{theirs.rate():.1f}", f"**{ratio:.2f}×**" if apart <= AGREE else "void",
         f"{last['tokens']:,} / {last['computed_tokens']:,}",
-        f"{100 * statistics.median(s['utilisation'] for s in (ours.steps[1:] or ours.steps)):.0f} %",
+        " / ".join(f"{100 * ours.median(name):.0f}" for name in ("utilisation", "of_own")) + " %",
         f"{last['gigabytes']:.1f} / {theirs.steps[-1]['gigabytes']:.1f}", f"{ours.first:.0f} / {theirs.first:.0f}",
         f"{apart:.0e}", f"{last['versions']}; {theirs.steps[-1]['versions']}; {machine()}",
     ]  # fmt: skip
@@ -133,6 +144,12 @@ def keep(asked: argparse.Namespace, ours: Side, theirs: Side) -> None:
     end = next((i for i in range(table, len(lines)) if not lines[i].startswith("|")), len(lines))
     lines.insert(end, "| " + " | ".join(row) + " |\n")
     RESULTS.write_text("".join(lines), encoding="utf-8")
+
+
+def named(asked: argparse.Namespace) -> str:
+    """What was compared: the data, the method, the batch, and the model where it is not the default one."""
+    other = [] if asked.model == DEFAULT_MODEL else [asked.model]
+    return ", ".join([asked.work, asked.method, f"batch {asked.batch}", *other])
 
 
 def machine() -> str:

@@ -4,6 +4,8 @@ import json
 import resource
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +19,39 @@ from tunesmith.models.methods import apply
 from tunesmith.models.probe import probe
 from tunesmith.models.settings import Full, Lora
 from tunesmith.run.folder import versions
+from tunesmith.run.resolve import CPU_TOKENS
 from tunesmith.tokens.encoded import EncodedExample
 from tunesmith.training.optimizer import build
 from tunesmith.training.settings import TrainingSettings
 from tunesmith.training.step import Pass, backward, gradient_norm
 
 
-def product_speed(size: int = 1024, times: int = 8) -> float:
-    """Operations a second of a large square product in float32: the best of a few."""
+def product_speed(size: int = 1024) -> float:
+    """Operations a second of a large square product in float32."""
     a, b = torch.randn(size, size), torch.randn(size, size)
+    return 2 * size**3 / shortest(lambda: a @ b, times=8)
+
+
+def own_speed(shapes: Counter[tuple[int, int]], tokens: int, *, lora: bool) -> float:
+    """The same of a step's products with matrices [O, I] of these shapes and so many tokens, one after the other."""
+    done = seconds = 0.0
+    for (outputs, inputs), count in shapes.items():
+        w, x, g = torch.randn(outputs, inputs), torch.randn(tokens, inputs), torch.randn(tokens, outputs)
+        products: list[Callable[[], object]] = [lambda x=x, w=w: x @ w.t(), lambda g=g, w=w: g @ w]  # type: ignore[misc]
+        products += [] if lora else [lambda g=g, x=x: g.t() @ x]  # type: ignore[misc]
+        seconds += count * sum(shortest(product, times=3) for product in products)
+        done += count * len(products) * 2 * outputs * inputs * tokens
+    return done / seconds
+
+
+def shortest(product: Callable[[], object], *, times: int) -> float:
+    """Seconds of the fastest of some calls."""
     best = float("inf")
     for _ in range(times):
         began = time.perf_counter()
-        a @ b
+        product()
         best = min(best, time.perf_counter() - began)
-    return 2 * size**3 / best
+    return best
 
 
 def main(job: dict[str, Any]) -> None:
@@ -47,9 +67,11 @@ def main(job: dict[str, Any]) -> None:
     named = apply(Lora() if lora else Full(), model, seed=0).trainable
     settings = TrainingSettings(learning_rate=1e-5, weight_decay=0.0)
     optimizer = build(named, settings)
-    matrices = sum(
-        p.numel() for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lora" not in n
+    how = Pass(CPU_TOKENS, sharing=True)
+    shapes: Counter[tuple[int, int]] = Counter(
+        tuple(p.shape) for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lora" not in n
     )
+    matrices = sum(outputs * inputs * count for (outputs, inputs), count in shapes.items())
     head = model.get_output_embeddings().weight.numel()
     known = versions()
     said = f"tunesmith {known['tunesmith']}, torch {known['torch']}, transformers {known['transformers']}"
@@ -60,16 +82,18 @@ def main(job: dict[str, Any]) -> None:
         speed = product_speed()
         began = time.perf_counter()
         members = rows[number * job["batch"] : (number + 1) * job["batch"]]
-        found = backward(network, members, Pass(1024, sharing=True), dropout_seed=None)
+        found = backward(network, members, how, dropout_seed=None)
         gradient_norm([p for _, p in named], clip=1.0)
         optimizer.step()
         optimizer.zero_grad()
         seconds = time.perf_counter() - began
         per_token = (4 if lora else 6) * matrices * found.computed_tokens
+        own = own_speed(shapes, min(found.computed_tokens, CPU_TOKENS), lora=lora)
         per_row = (4 if lora else 6) * head * found.supervised_tokens
         entry = {
             "loss": found.loss, "tokens": found.tokens, "computed_tokens": found.computed_tokens, "seconds": seconds,
             "utilisation": (per_token + per_row) / seconds / speed, "versions": said,
+            "of_own": (per_token + per_row) / seconds / own,
             "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
         }  # fmt: skip
         print(json.dumps(entry), flush=True)
