@@ -21,8 +21,8 @@ DANGEROUS = 10.0
 """A learning rate so many times the method's usual one is named before training."""
 
 CPU_TOKENS = 2048
-"""Half as many make a step of LoRA 20 % slower on a CPU, one of all weights 5 to 10 %, and long prompts that begin alike
-may no longer fit into one micro-batch; they save 0.6 GB at 135M weights."""
+"""Half as many make a step of LoRA 20 % slower on a CPU, one of all weights 5 to 10 %, and long prompts that begin
+alike may no longer fit into one micro-batch; they save 0.6 GB at 135M weights."""
 GPU_TOKENS = 16384
 MEMORY_SHARE = 0.25
 """How much of the machine's memory the activations of one micro-batch may take."""
