@@ -99,8 +99,9 @@ def cell(asked: argparse.Namespace, way: str, seed: int) -> None:
     ]  # fmt: skip
     before = _children()
     subprocess.run([sys.executable, "-m", "tunesmith", "train", "--resume", "auto", *settings], check=True)
+    seconds = _children() - before
     for target, weights in zip(measured, ("final", "kept"), strict=False):
-        measure(asked, place / "run" / weights, target, _children() - before)
+        measure(asked, place / "run" / weights, target, seconds)
     for name in WEIGHTS:
         shutil.rmtree(place / "run" / name, ignore_errors=True)
 
@@ -182,8 +183,8 @@ def table(study: Path) -> str:
     known = _known(study / "base")
     lines = [
         f"| way | seeds | {', % | '.join(metrics)}, % | nats a token | beside plain, points [95 %] | "
-        "lost on WikiText-2, nats [95 %] | kept | "
-        "KL on own text | training, s of CPU |" + "".join(f" {name}, % |" for name in known),
+        "lost on WikiText-2, nats [95 %] | kept | KL on own text | training, s of CPU |"
+        + "".join(f" {name}, % |" for name in known),
         "|---|---|---|---|---|---|---|---|" + "---|" * (len(metrics) + len(known)),
         f"| base | | {_scored([study / 'base'], metrics)} | | 0 | | 0 | |"
         + "".join(f" {100 * value:.1f} |" for _, _, value in known.values()),
