@@ -157,7 +157,7 @@ def _pairs(checked: "Check", against: Sequence[str]) -> Iterator[str]:
         return
     wanted = {f.other for f in shown if f.other} | {Origin(f.file, f.line) for f in shown if f.line}
     files = (item for file in checked.files for item in stream_examples(file, Balance(), **checked.reading))
-    others = (item for file in against for item in read_other(file, checked.reading))
+    others = (item for file in against for item in read_other(file, checked.reading, file).examples)
     texts = {
         item.origin: _spoken(item)[:LONGEST_TEXT]
         for item in chain(files, others)

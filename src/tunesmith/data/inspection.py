@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tunesmith.data.benchmarks import benchmark
-from tunesmith.data.checks import Finding, Findings
+from tunesmith.data.checks import Finding, Findings, find_in_file
 from tunesmith.data.contamination import HeldOut
 from tunesmith.data.example import AnyExample, Origin
 from tunesmith.data.portions import Kept, pack, portions, unpack
 from tunesmith.data.reading import Balance, Source, read_examples, stream_examples
 from tunesmith.data.repeats import Repeats
+from tunesmith.data.selection import Selection
 from tunesmith.data.survey import Survey, count, judgement
 from tunesmith.errors import DataError
 
@@ -69,8 +70,11 @@ def inspect(
         DataError, UsageError: as `read_examples`.
     """
     balance, findings, counts = Balance(), Findings(), Survey()
-    others = [HeldOut(name, read_other(other, options or {})) for name, other in (against or {}).items()]
+    read = {name: read_other(other, options or {}, name) for name, other in (against or {}).items()}
+    others = [HeldOut(name, other.examples) for name, other in read.items()]
     held_out = [example for other in others for example in other.examples]
+    for finding in (finding for other in read.values() for finding in other.findings):
+        findings.add(finding)
     with Repeats(near=near is not None, held_out=held_out) as repeats, Kept(kept) as results:
         for items in portions(stream_examples(source, balance, **(options or {}))):
             told = results.following()
@@ -127,16 +131,23 @@ def _take(told: bytes, findings: Findings, counts: Survey, repeats: Repeats, bes
         beside.take(arrays["beside"])
 
 
-def read_other(source: Source, options: Mapping[str, Any]) -> tuple[AnyExample, ...]:
+def read_other(source: Source, options: Mapping[str, Any], name: str) -> Selection:
     """The examples of a set beside the inspected one: of a benchmark by its name (`benchmarks`) its questions; of files
-    all, read as the inspected set is told to be read, or else as they are recognised.
+    all, read as the inspected set is told to be read, or else as they are recognised. The finding, under the name of
+    the set, is that records of it cannot be used.
 
     Raises:
         DataError: it can be read in neither way.
     """
     if isinstance(source, str) and (asked := benchmark(source)) is not None:
-        return asked
+        return Selection(asked, ())
     try:
-        return read_examples(source, **options).examples
+        reading = read_examples(source, **options)
     except DataError:
-        return read_examples(source).examples
+        reading = read_examples(source)
+    lost = sum(reading.dropped.values())
+    if not lost:
+        return Selection(reading.examples, ())
+    first = next(finding for finding in reading.findings if finding.level == "stop")
+    message = f"{lost} of its {reading.read} records cannot be used and are compared with nothing; the first: {first}"
+    return Selection(reading.examples, (find_in_file("held-out-unread", message, name),))

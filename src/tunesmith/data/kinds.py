@@ -123,6 +123,9 @@ SETS: dict[str, Kind] = {
     "near-leak": _warn(
         "A held-out prompt is nearly one that is trained.", "Remove it from training, or split by groups."
     ),
+    "held-out-unread": _warn(
+        "Records of the held-out data cannot be used, so nothing is compared with them.", "Correct them."
+    ),
     "contamination": _warn("An example holds an item of a benchmark.", "Remove it, or do not report the benchmark."),
     "too-few": _stop("There are fewer examples than a run starts with.", "Add some, or lower the minimum.", MINIMUM),
     "imbalance": _warn("One answer is far more frequent than others.", "Balance it."),

@@ -88,12 +88,14 @@ def dedup_file(order: Order, file: str, *, near: float | None = None, against: S
     Raises:
         DataError, UsageError: as `convert_file`.
     """
-    held_out = {name: read_other(name, {}) for name in against}
+    read = {name: read_other(name, {}, name) for name in against}
+    held_out = {name: other.examples for name, other in read.items()}
+    unread = [finding for other in read.values() for finding in other.findings]
 
     def choose(examples: Examples) -> Selection:
         once = dedup(examples, near=near)
         rest = apart(once.examples, held_out, near=near)
-        return Selection(rest.examples, (*once.findings, *rest.findings))
+        return Selection(rest.examples, (*unread, *once.findings, *rest.findings))
 
     return _selected(order, file, choose, {"near": near, "against": list(against)})
 

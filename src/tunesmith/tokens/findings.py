@@ -85,6 +85,7 @@ EXAMPLES: Mapping[str, str] = {
     "conflicting-answers": "`Is it open?` is answered `Yes.` and `No.`",
     "leak": "a question of the test file is also in the training file",
     "near-leak": "the same with `please` added",
+    "held-out-unread": "a test file in which one row has no answer",
     "contamination": "an instruction that quotes a question of GSM8K",
     "too-few": "seven examples",
     "imbalance": "900 times `spam`, 20 times `ham`",

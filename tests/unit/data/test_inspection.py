@@ -78,6 +78,15 @@ def test_what_stands_in_held_out_data_is_found_exactly_nearly_and_inside(tmp_pat
     assert leaks == [("leak", 1), ("contamination", 2), ("contamination", 3), ("near-leak", 2)]
 
 
+def test_held_out_records_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+    held_out = _file(tmp_path / "test.jsonl", [*ROWS[:2], {"prompt": "Q", "completion": ""}])
+    found = inspect(_file(tmp_path / "train.jsonl", ROWS[4:5]), against={"test": held_out}, personal=False)
+    (finding,) = found.findings
+    assert (finding.name, finding.file, finding.line) == ("held-out-unread", "test", None)
+    assert finding.message.startswith("1 of its 3 records cannot be used")
+    assert "test.jsonl:3" in finding.message
+
+
 def test_held_out_data_are_read_as_told_or_else_as_recognised(tmp_path: Path) -> None:
     train = _file(tmp_path / "train.jsonl", [{"question": LONG, "answer": "A"}])
     options = {"fields": {"prompt": "question", "completion": "answer"}}

@@ -101,6 +101,13 @@ def test_what_held_out_data_give_away_is_left_out_and_named(tmp_path: Path) -> N
     assert [(f.name, f.line) for f in near.findings] == [("near-leak", 1)]
 
 
+def test_held_out_records_that_could_not_be_compared_stand_in_the_report(file: str, tmp_path: Path) -> None:
+    held_out = _file(tmp_path / "test.jsonl", [ROWS[3], {"prompt": "Q", "completion": ""}])
+    done = dedup_file(Order("dedup", tmp_path / "apart.jsonl"), file, against=[held_out])
+    assert [(f.name, f.line) for f in done.findings] == [("held-out-unread", None), ("leak", 4)]
+    assert [change["name"] for change in json.loads(done.report.read_text())["changes"]] == ["held-out-unread", "leak"]
+
+
 def test_held_out_data_of_which_nothing_can_be_read_are_refused_not_found_clean(file: str, tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text("no JSON\n")
     with pytest.raises(DataError, match=r"test\.jsonl: .*no example"):
