@@ -31,8 +31,8 @@ demo: $(READY)  ## Fine-tune the default model on the sample data and compare be
 test: $(READY)  ## Run every test, the journeys with a real model included
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-fast: $(READY)  ## Run the tests that need no real model
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not journey"
+fast: $(READY)  ## Run the tests that need neither a real model nor a whole run
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not journey and not whole"
 
 torture: $(READY)  ## Kill runs and the service at random moments, 200 times each; compare what comes out
 	$(BIN)/python tests/torture.py

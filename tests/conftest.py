@@ -1,5 +1,6 @@
 """What every test meets: real data, which tests start first, runs that draw nothing, templates in a hurry."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from tunesmith.tokens import confined
 from tunesmith.training import curves
 
+gc.disable()  # until everything is imported
+
 # The scripts of outside clients need packages of their own.
 collect_ignore = ["house/allowed_names.py", "api_fuzz.py", "clients"]
 
@@ -16,6 +19,12 @@ collect_ignore = ["house/allowed_names.py", "api_fuzz.py", "clients"]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the journeys first: they take minutes, and the rest fits beside them."""
     items.sort(key=lambda item: item.get_closest_marker("journey") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Nobody looks for garbage in what was imported: a sixteenth of the time."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

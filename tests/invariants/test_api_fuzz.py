@@ -4,6 +4,8 @@ import warnings
 
 import pytest
 
+pytestmark = pytest.mark.whole
+
 pytest.importorskip("schemathesis")
 
 

@@ -19,6 +19,8 @@ from tunesmith.run.folder import require_whole, seal, weights_of
 from tunesmith.run.opened import open_model
 from tunesmith.run.train import resume, train
 
+pytestmark = pytest.mark.whole
+
 Given = tuple[Path, dict[str, Any]]
 SETTINGS = ("method.rank=4", "training.steps=5", "checkpoints.every=2", "checkpoints.keep=2", "retention.share=1")
 

@@ -12,6 +12,8 @@ from tunesmith.recipe import load_recipe
 from tunesmith.run import prepare
 from tunesmith.run.train import train
 
+pytestmark = pytest.mark.whole
+
 STEPS = 16
 METHODS = {"full": ["method.kind=full"], "lora with dropout": ["method.rank=4", "method.dropout=0.2"]}
 QUIET = ["data.validation=0", "checkpoints.every=100"]

@@ -9,6 +9,8 @@ from tiny_model import chat_file, tiny_model
 from tunesmith.recipe import load_recipe
 from tunesmith.run.train import resume, train
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_every_way_to_keep_resumes_to_the_same_bits(

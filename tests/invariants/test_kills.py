@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 from kill_service import torture
+
+pytestmark = pytest.mark.whole
 
 
 def test_workers_killed_at_random_moments_lose_nothing(tmp_path: Path) -> None:

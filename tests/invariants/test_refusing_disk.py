@@ -19,6 +19,8 @@ from tunesmith.run.train import resume, train
 from tunesmith.training import checkpoint
 from tunesmith.training.progress import Progress
 
+pytestmark = pytest.mark.whole
+
 
 def quiet(text: str) -> None:
     """Say nothing."""

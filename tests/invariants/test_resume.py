@@ -22,6 +22,8 @@ from tunesmith.run.train import resume, train
 from tunesmith.training import step
 from tunesmith.training.progress import Progress
 
+pytestmark = pytest.mark.whole
+
 METHODS = {
     "full": ["method.kind=full"],
     "frozen": ["method.kind=frozen", "method.layers=1"],

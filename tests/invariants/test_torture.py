@@ -4,6 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.whole
 SCRIPT = Path(__file__).parents[1] / "torture.py"
 SHORT = ("--kills", "8", "--no-points", "--damages", "0")
 

@@ -13,7 +13,9 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tunesmith import disk
@@ -35,9 +37,13 @@ _BEGINNINGS = {".lock", IDENTITY, f".{IDENTITY}.partial", f".{RECIPE}.partial"}
 
 def versions() -> dict[str, str]:
     """What the numbers of a run depend on besides its recipe and data."""
+    return {**_installed(), "python": platform.python_version(), "numerics": str(NUMERICS)}
+
+
+@cache
+def _installed() -> Mapping[str, str]:
     packages = ("tunesmith", "torch", "transformers", "tokenizers")
-    found = {name: importlib.metadata.version(name) for name in packages}
-    return {**found, "python": platform.python_version(), "numerics": str(NUMERICS)}
+    return MappingProxyType({name: importlib.metadata.version(name) for name in packages})
 
 
 def new_folder(recipe: Recipe, *, now: Callable[[], time.struct_time] = time.localtime) -> Path:

@@ -16,6 +16,8 @@ from tunesmith.cli.main import run
 from tunesmith.web.app import create_app
 from tunesmith.web.service import Service, Wanted
 
+pytestmark = pytest.mark.whole
+
 FAKE = (sys.executable, str(Path(__file__).parents[2] / "fake_tunesmith.py"))
 
 

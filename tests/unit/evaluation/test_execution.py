@@ -10,6 +10,8 @@ from tunesmith.evaluation.execution import ALLOWED, code_of, pass_at, passes
 from tunesmith.evaluation.item import Item
 from tunesmith.evaluation.metrics import METRICS, score
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture
 def _allowed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ import pytest
 from tunesmith.jobs.mirror import OVER
 from tunesmith.jobs.tables import Job
 
+pytestmark = pytest.mark.whole
+
 PLAYED = """
 import json
 class Run:

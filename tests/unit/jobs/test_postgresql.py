@@ -25,6 +25,8 @@ from tunesmith.jobs.store import Store
 from tunesmith.jobs.tables import Job, Model, Table
 from tunesmith.jobs.worker import Worker, Workshop
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:

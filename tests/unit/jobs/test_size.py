@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import pytest
 from sqlalchemy import insert
 
 from tunesmith.jobs.lifecycle import Jobs
@@ -10,6 +11,8 @@ from tunesmith.jobs.pages import Page
 from tunesmith.jobs.queue import Queue
 from tunesmith.jobs.store import Store
 from tunesmith.jobs.tables import Event, Job
+
+pytestmark = pytest.mark.whole
 
 JOBS, EVENTS, LONGEST = 1_000, 100_000, 20_000
 

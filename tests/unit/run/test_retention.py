@@ -12,6 +12,8 @@ from tunesmith.recipe import load_recipe
 from tunesmith.run.retention import BOTH_MODELS, LEAST, TOKENS, WRITING, Sizes, retention, sizes
 from tunesmith.run.train import train
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(autouse=True)
 def _home(short_texts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from tunesmith.recipe import load_recipe
 from tunesmith.run.train import train
 from tunesmith.run.validating import higher_is_better
 
+pytestmark = pytest.mark.whole
+
 
 def trained(folder: Path, place: Path, *more: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The journal and the report of a run of four steps with validation at every second."""

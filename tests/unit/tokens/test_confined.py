@@ -10,6 +10,8 @@ from tunesmith.tokens import confined
 from tunesmith.tokens.template import ChatTemplate
 from tunesmith.tokens.traced import watching
 
+pytestmark = pytest.mark.whole
+
 TALK = [Message("user", "hi"), Message("assistant", "ok")]
 PLAIN = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
 

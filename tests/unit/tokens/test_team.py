@@ -22,6 +22,8 @@ from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.sieve import Sieve, Sifted
 from tunesmith.tokens.team import AHEAD, SLOTS, Team
 
+pytestmark = pytest.mark.whole
+
 NO_SHOUTING = "{% if 'STOP' in messages[0].content %}{{ raise_exception('no shouting') }}{% endif %}"
 Portions = list[list[AnyExample]]
 

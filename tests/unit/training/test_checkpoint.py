@@ -74,6 +74,7 @@ def test_a_step_saved_again_replaces_its_folder(tmp_path: Path) -> None:
     assert found(tmp_path).tensors("optimizer")["weight.step"].item() == 5.0
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("again", [False, True], ids=["a later step", "the same step again"])
 def test_a_kill_at_any_point_of_a_save_leaves_the_old_or_the_new_one_whole(tmp_path: Path, again: bool) -> None:
     script = Path(__file__).with_name("kill_at_every_point.py")
