@@ -36,7 +36,8 @@ WAYS: dict[str, list[str]] = {
 }
 """What each way says beside plain full fine-tuning."""
 USUAL = (PLAIN, "full, KL")
-TASKS = {"banking77": ("accuracy",), "gsm8k": ("numeric_form", "numeric_answer")}
+LOSS = "loss"
+TASKS = {"banking77": ("accuracy",), "gsm8k": ("numeric_form", "numeric_answer", LOSS)}
 """What the answers of a task are scored by; the first stands beside what was lost."""
 CHOOSING = {"banking77": "task_accuracy", "gsm8k": "validation_loss"}
 """What a run looks at while it trains; answers to word problems are long."""
@@ -97,9 +98,9 @@ def cell(asked: argparse.Namespace, way: str, seed: int) -> None:
         *([f"supervision.chat_template={asked.template}"] if asked.template else []),
         f"training.validation.metric={CHOOSING[asked.task]}", f"training.validation.every={asked.steps}", *WAYS[way],
     ]  # fmt: skip
-    before = _children()
+    begun, before = (place / "run").exists(), _children()
     subprocess.run([sys.executable, "-m", "tunesmith", "train", "--resume", "auto", *settings], check=True)
-    seconds = _children() - before
+    seconds = None if begun else round(_children() - before, 1)
     for target, weights in zip(measured, ("final", "kept"), strict=False):
         measure(asked, place / "run" / weights, target, seconds)
     for name in WEIGHTS:
@@ -112,8 +113,10 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def measure(asked: argparse.Namespace, weights: Path, target: Path, seconds: float) -> None:
-    """Score the weights on the test questions, and hold them against the base on general text."""
+def measure(asked: argparse.Namespace, weights: Path, target: Path, seconds: float | None) -> None:
+    """Score the weights on the test questions, and hold them against the base on general text; `seconds` of CPU trained
+    them, None where the training was gone on with.
+    """
     from tunesmith.evaluation.retention import retention
     from tunesmith.models.context import context_length
     from tunesmith.models.sources import resolve
@@ -124,7 +127,7 @@ def measure(asked: argparse.Namespace, weights: Path, target: Path, seconds: flo
     test = str(data_of(asked, "test", asked.test))
     began = time.perf_counter()
     evaluate(str(weights), test, metrics=TASKS[asked.task], settings=answers(asked), out=target)
-    found: dict[str, Any] = {"training_cpu_seconds": round(seconds, 1), "sizes": sizes(asked)}
+    found: dict[str, Any] = {"training_cpu_seconds": seconds, "sizes": sizes(asked)}
     source = resolve(asked.model)
     base, tuned = open_model(str(source.folder)), open_model(str(weights))
     context = context_length(base.model.config)
@@ -182,10 +185,10 @@ def table(study: Path) -> str:
     lost_by_plain = mean(_read(path)["wikitext2"]["forgotten"]["value"] for path in plain.values())
     known = _known(study / "base")
     lines = [
-        f"| way | seeds | {', % | '.join(metrics)}, % | nats a token | beside plain, points [95 %] | "
+        f"| way | seeds | {' | '.join(map(_with_unit, metrics))} | beside plain, points [95 %] | "
         "lost on WikiText-2, nats [95 %] | kept | KL on own text | training, s of CPU |"
         + "".join(f" {name}, % |" for name in known),
-        "|---|---|---|---|---|---|---|---|" + "---|" * (len(metrics) + len(known)),
+        "|---|---|---|---|---|---|---|" + "---|" * (len(metrics) + len(known)),
         f"| base | | {_scored([study / 'base'], metrics)} | | 0 | | 0 | |"
         + "".join(f" {100 * value:.1f} |" for _, _, value in known.values()),
     ]
@@ -205,19 +208,26 @@ def table(study: Path) -> str:
             f"| {way} | {len(paths)} | {_scored([path.parent for path in paths], metrics)} | {beside} | "
             f"{mean(x['value'] for x in lost):+.4f} [{low:+.4f}, {high:+.4f}] | {kept} | "
             f"{mean(one['own']['kl']['value'] for one in found):.4f} | "
-            f"{mean(one['training_cpu_seconds'] for one in found):,.0f} |"
-            + "".join(f" {_ability(study / 'base', paths, name)} |" for name in known)
+            f"{_seconds(found)} |" + "".join(f" {_ability(study / 'base', paths, name)} |" for name in known)
         )
     said = ", ".join(f"{name} {value}" for name, value in _read(cells[PLAIN][0])["sizes"].items() if name != "model")
     return f"## {study.name}, {study.parent.name}\n\n{said}\n\n" + "\n".join(lines) + "\n"
 
 
 def _scored(cells: Sequence[Path], metrics: Sequence[str]) -> str:
-    """The mean of each metric on the test questions, and the loss of their references."""
+    """The mean of each metric on the test questions."""
     scores = [_read(cell / "evaluation.json")["test"] for cell in cells]
-    items = [_read_lines(cell / "scores.jsonl") for cell in cells]
-    loss = mean(sum(item["nats"] for item in of) / sum(item["targets"] for item in of) for of in items)
-    return " | ".join(f"{100 * mean(one[name]['value'] for one in scores):.1f}" for name in metrics) + f" | {loss:.3f}"
+    means = {name: mean(one[name]["value"] for one in scores) for name in metrics}
+    return " | ".join(f"{value:.3f}" if name == LOSS else f"{100 * value:.1f}" for name, value in means.items())
+
+
+def _with_unit(metric: str) -> str:
+    return f"{metric}, nats a token" if metric == LOSS else f"{metric}, %"
+
+
+def _seconds(found: Sequence[dict[str, Any]]) -> str:
+    known = [one["training_cpu_seconds"] for one in found if one["training_cpu_seconds"] is not None]
+    return f"{mean(known):,.0f}" if known else ""
 
 
 def _known(place: Path) -> dict[str, tuple[Path, str, float]]:
@@ -282,10 +292,6 @@ def name_of(way: str) -> str:
 
 def _read(path: Path) -> Any:
     return json.loads(path.read_text())
-
-
-def _read_lines(path: Path) -> list[Any]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def main() -> None:
