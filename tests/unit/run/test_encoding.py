@@ -1,5 +1,6 @@
 """Large data give the same sets as small ones, from a cache that is never stale and goes on after a crash."""
 
+import os
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -161,12 +162,11 @@ def test_an_interrupted_encoding_goes_on_where_it_was(encoder: Encoder, tmp_path
 
     with pytest.raises(Killed):
         encoded_sets(data, encoder, context=512, tell=kill)
-    for file in (tmp_path / "home" / "encoded").glob(".*.partial/examples/ids"):
-        with file.open("ab") as out:
-            out.write(b"torn")
-    for file in (tmp_path / "home" / "encoded").glob(".*.partial/owners"):
-        with file.open("ab") as out:
-            out.write(b"torn too")
+    (unfinished,) = (tmp_path / "home" / "encoded").glob(".*.partial")
+    for name in ("examples/ids", "owners"):
+        with (unfinished / name).open("r+b") as file:  # which must be there
+            file.seek(0, os.SEEK_END)
+            file.write(b"torn")
     told: list[int] = []
     found = encoded_sets(data, encoder, context=512, tell=told.append)
     assert told == [28, 35, 40]
