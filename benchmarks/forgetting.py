@@ -27,6 +27,7 @@ PLAIN, WISE = "full", "full, WiSE-FT"
 WAYS: dict[str, list[str]] = {
     PLAIN: ["keeping.interpolate=whole"],  # final/ is plain, kept/ is the mixture
     "full, KL": ["keeping.kl=0.3"],
+    "full, KL 0.1": ["keeping.kl=0.1"],
     "full, replay": ["keeping.replay=0.2"],
     "full, replay + KL": ["keeping.replay=0.2", "keeping.kl=0.3"],
     "full, L2-SP": ["keeping.l2_sp=0.1"],
@@ -182,7 +183,8 @@ def table(study: Path) -> str:
     metrics = TASKS[study.name]
     cells = {way: sorted((study / name_of(way)).glob("*/measured.json")) for way in (PLAIN, WISE, *list(WAYS)[1:])}
     plain = {path.parent.name: path for path in cells[PLAIN]}
-    lost_by_plain = mean(_read(path)["wikitext2"]["forgotten"]["value"] for path in plain.values())
+    lost_by_plain = [_read(path)["wikitext2"]["forgotten"] for path in plain.values()]
+    forgets = interval(lost_by_plain)[0] > 0
     known = _known(study / "base")
     lines = [
         f"| way | seeds | {' | '.join(map(_with_unit, metrics))} | beside plain, points [95 %] | "
@@ -203,7 +205,8 @@ def table(study: Path) -> str:
             theirs = [plain[folder.name].parent / "scores.jsonl" for folder in both]
             beside = _apart(theirs, [folder / "scores.jsonl" for folder in both], metrics[0])
         low, high = interval(lost)
-        kept = "" if way == PLAIN else f"{1 - mean(x['value'] for x in lost) / lost_by_plain:.0%}"
+        share = 1 - mean(x["value"] for x in lost) / mean(x["value"] for x in lost_by_plain)
+        kept = f"{share:.0%}" if forgets and way != PLAIN else ""
         lines.append(
             f"| {way} | {len(paths)} | {_scored([path.parent for path in paths], metrics)} | {beside} | "
             f"{mean(x['value'] for x in lost):+.4f} [{low:+.4f}, {high:+.4f}] | {kept} | "
@@ -278,10 +281,11 @@ def page(out: Path) -> str:
 HEAD = """# What fine-tuning forgets, and what keeps it
 
 Written by `python benchmarks/forgetting.py TUNESMITH_DATA --out DIR` from what it measured; every size is one of its
-options. Scores and nats are of test questions that no run saw; what was lost is the loss on WikiText-2 above the
-base's; kept is the share of plain fine-tuning's loss there that a way avoids. Intervals of several seeds are Student's,
-of one seed those of the texts; the column beside plain pairs the same questions under the same seed, that of a
-benchmark pairs the base's answers. WiSE-FT goes back as far towards the base as the validation set allows.
+options. Scores are of test questions that no run saw. Lost is the loss on WikiText-2 above the base's; kept is the
+share of what plain fine-tuning lost there that a way does not lose, told where plain fine-tuning lost something beyond
+chance. Intervals of several seeds are Student's, of one seed those of the texts; the column beside plain pairs the same
+questions under the same seed, that of a benchmark pairs the base's answers. WiSE-FT goes back as far towards the base
+as the validation set allows; KL is `keeping.kl=0.3` where no other strength is named.
 
 """
 
