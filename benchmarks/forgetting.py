@@ -29,7 +29,7 @@ WAYS: dict[str, list[str]] = {
     "full, KL": ["keeping.kl=0.3"],
     "full, KL 0.1": ["keeping.kl=0.1"],
     "full, replay": ["keeping.replay=0.2"],
-    "full, replay + KL": ["keeping.replay=0.2", "keeping.kl=0.3"],
+    "full, replay + KL": ["keeping.replay=0.2", "keeping.kl=0.1"],
     "full, L2-SP": ["keeping.l2_sp=0.1"],
     "full, EWC": ["keeping.ewc=1"],
     "full, EAFT": ["training.token_weighting=entropy"],
