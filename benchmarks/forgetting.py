@@ -28,6 +28,7 @@ WAYS: dict[str, list[str]] = {
     PLAIN: ["keeping.interpolate=whole"],  # final/ is plain, kept/ is the mixture
     "full, KL": ["keeping.kl=0.3"],
     "full, KL 0.1": ["keeping.kl=0.1"],
+    "full, KL 0.03": ["keeping.kl=0.03"],
     "full, replay": ["keeping.replay=0.2"],
     "full, replay + KL": ["keeping.replay=0.2", "keeping.kl=0.1"],
     "full, L2-SP": ["keeping.l2_sp=0.1"],
@@ -271,11 +272,15 @@ def interval(lost: Sequence[dict[str, float]]) -> tuple[float, float]:
     return mean(values) - half, mean(values) + half
 
 
-def page(out: Path) -> str:
-    """docs/forgetting.md: how it was measured, and one table for each task and model."""
-    studies = [folder for task in TASKS for folder in sorted(out.glob(f"*/{task}"))]
-    tables = [table(folder) for folder in studies if list(folder.glob("full/*/measured.json"))]
-    return HEAD + "\n".join(tables)
+def page(out: Path, before: str) -> str:
+    """docs/forgetting.md: how it was measured, and one table for each task and model; a table that stands in the page
+    `before` stays where `out` has nothing of its study.
+    """
+    tables = {part.partition("\n")[0]: f"## {part.strip()}\n" for part in before.split("\n## ")[1:]}
+    for folder in (folder for task in TASKS for folder in out.glob(f"*/{task}")):
+        if list(folder.glob("full/*/measured.json")):
+            tables[f"{folder.name}, {folder.parent.name}"] = table(folder)
+    return HEAD + "\n".join(tables[name] for name in sorted(tables))
 
 
 HEAD = """# What fine-tuning forgets, and what keeps it
@@ -324,8 +329,9 @@ def main() -> None:
         for seed in range(asked.seeds):
             for way in dict.fromkeys((PLAIN, *(asked.way or USUAL))):
                 cell(asked, way, seed)
-    text = page(asked.out)
-    (Path(__file__).parents[1] / "docs/forgetting.md").write_text(text)
+    place = Path(__file__).parents[1] / "docs/forgetting.md"
+    text = page(asked.out, place.read_text() if place.is_file() else "")
+    place.write_text(text)
     print(text)
 
 
