@@ -12,6 +12,7 @@ the table. Going back towards the base (WiSE-FT) is measured on the run of plain
 import argparse
 import csv
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -324,6 +325,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-4, help="the learning rate of full fine-tuning")
     parser.add_argument("--table", action="store_true", help="write docs/forgetting.md from what there is")
     asked = parser.parse_args()
+    os.environ.setdefault("TUNESMITH_DATA", str(asked.data))  # where the benchmarks lie
     if not asked.table:
         base_score(asked)
         for seed in range(asked.seeds):
