@@ -191,10 +191,10 @@ def table(study: Path) -> str:
     lines = [
         f"| way | seeds | {' | '.join(map(_with_unit, metrics))} | beside plain, points [95 %] | "
         "lost on WikiText-2, nats [95 %] | kept | KL on own text | training, s of CPU |"
-        + "".join(f" {name}, % |" for name in known),
+        + "".join(f" {name} ({items}), % |" for name, (_, _, _, items) in known.items()),
         "|---|---|---|---|---|---|---|" + "---|" * (len(metrics) + len(known)),
         f"| base | | {_scored([study / 'base'], metrics)} | | 0 | | 0 | |"
-        + "".join(f" {100 * value:.1f} |" for _, _, value in known.values()),
+        + "".join(f" {100 * value:.1f} |" for _, _, value, _ in known.values()),
     ]
     for way, paths in cells.items():
         if not paths:
@@ -235,13 +235,14 @@ def _seconds(found: Sequence[dict[str, Any]]) -> str:
     return f"{mean(known):,.0f}" if known else ""
 
 
-def _known(place: Path) -> dict[str, tuple[Path, str, float]]:
-    """Of each benchmark that was measured in a cell: its items, the metric that decides, and its score."""
+def _known(place: Path) -> dict[str, tuple[Path, str, float, int]]:
+    """Of each benchmark that was measured in a cell: its items, the metric that decides, its score, and of how many."""
     found = {}
     for file in sorted(place.glob("abilities/*/evaluation.json")):
         ((name, scores),) = list(_read(file).items())[:1]
         metric = next(iter(scores))
-        found[name] = next(file.parent.glob("*/scores.jsonl")), metric, scores[metric]["value"]
+        score = scores[metric]
+        found[name] = next(file.parent.glob("*/scores.jsonl")), metric, score["value"], score["items"]
     return found
 
 
@@ -250,18 +251,30 @@ def _ability(base: Path, cells: Sequence[Path], name: str) -> str:
     after = [known[name] for path in cells if name in (known := _known(path.parent))]
     if not after:
         return ""
-    scores, metric, _ = _known(base)[name]
+    scores, metric, *_ = _known(base)[name]
     apart = _apart([scores] * len(after), [one[0] for one in after], metric)
     return f"{100 * mean(one[2] for one in after):.1f}, {apart}"
 
 
 def _apart(before: Sequence[Path], after: Sequence[Path], metric: str) -> str:
-    """The difference of the items in two groups of files, in points, with its paired interval."""
+    """The difference of the items in two groups of files, in points, with its paired interval: a question that several
+    seeds answered counts as one, with what its answers score together.
+    """
     from tunesmith.evaluation.compare import compare
+    from tunesmith.evaluation.intervals import paired_bootstrap
     from tunesmith.evaluation.item import load_items
+    from tunesmith.evaluation.metrics import named
 
-    (one,) = compare(*([item for file in files for item in load_items(file)] for files in (before, after)), [metric])
-    return f"{100 * one.difference:+.1f} [{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
+    if len(after) == 1:
+        (one,) = compare(load_items(before[0]), load_items(after[0]), [metric])
+        difference, low, high = one.difference, one.low, one.high
+    else:
+        (known,) = named([metric])
+        columns = [sum(known.columns(load_items(file)) for file in files) for files in (before, after)]
+        left, right = (float(known.value(each.sum(0))) for each in columns)
+        difference = right - left
+        low, high = paired_bootstrap(*columns, known.value)
+    return f"{100 * difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
 def interval(lost: Sequence[dict[str, float]]) -> tuple[float, float]:
@@ -290,8 +303,18 @@ Written by `python benchmarks/forgetting.py TUNESMITH_DATA --out DIR` from what 
 options. Scores are of test questions that no run saw. Lost is the loss on WikiText-2 above the base's; kept is the
 share of what plain fine-tuning lost there that a way does not lose, told where plain fine-tuning lost something beyond
 chance. Intervals of several seeds are Student's, of one seed those of the texts; the column beside plain pairs the same
-questions under the same seed, that of a benchmark pairs the base's answers. WiSE-FT goes back as far towards the base
-as the validation set allows; KL is `keeping.kl=0.3` where no other strength is named.
+questions, that of a benchmark pairs the base's answers, and a question that several seeds answered counts as one.
+WiSE-FT goes back as far towards the base as the validation set allows; KL is `keeping.kl=0.3` where no other strength
+is named. A benchmark's heading says how many of its questions were asked.
+
+The commands, where `study` stands for `python benchmarks/forgetting.py TUNESMITH_DATA --out runs/forgetting`; `--way`
+asks for a way (`full, KL` where none is), and `--seeds` says how many:
+
+    study --rate 3e-4 --steps 20 --test 200 --ability ifeval=24 --ability mmlu:high_school_geography
+    study --rate 3e-4 --task gsm8k --rows 130 --steps 8 --test 40 --ability mmlu:high_school_geography
+    study --model gemma3-270m --template gemma --rate 5e-5 --steps 20 --test 200 --ability mmlu:high_school_geography
+    study --model gemma3-270m --template gemma --rate 5e-5 --task gsm8k --rows 130 --steps 8 --test 40 \
+        --ability mmlu:high_school_geography
 
 """
 
