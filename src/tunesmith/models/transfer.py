@@ -12,8 +12,8 @@ from torch import Tensor
 
 
 def on_device(array: NDArray[Any], device: torch.device | str) -> Tensor:
-    """A NumPy array as a tensor on `device`; on a CPU it is the same memory."""
-    tensor = torch.from_numpy(array)
+    """A NumPy array as a tensor on `device`; on a CPU it is the same memory, unless that may not be written to."""
+    tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
     if torch.device(device).type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
