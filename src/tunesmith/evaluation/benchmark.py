@@ -114,6 +114,22 @@ def _raw(task: Task, path: Path) -> Iterator[Any]:
         raise DataError(f"{path}: does not hold rows as the task {task.name} says ({error!r}).") from error
 
 
+def unanswered(task: Task, questions: Sequence[Asked]) -> list[Item]:
+    """What is known of the items before anything is answered: what a metric's needs look at."""
+    return [
+        Item(
+            "",
+            question.reference,
+            nats=0.0 if question.options else math.nan,
+            targets=1,
+            prompt=question.prompt,
+            options=dict.fromkeys(question.options, 0.0),
+        )
+        for question in questions
+        for _ in range(task.samples if task.options is None else 1)
+    ]
+
+
 def items(network: Network, encoder: Encoder, task: Task, questions: Sequence[Asked]) -> list[Item]:
     """One item for each question, in order: the likeliest option, or what the model writes."""
     if task.options is None:

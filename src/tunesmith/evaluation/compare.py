@@ -23,7 +23,7 @@ from tunesmith.evaluation.intervals import (
     smallest_difference,
 )
 from tunesmith.evaluation.item import Item
-from tunesmith.evaluation.metrics import LIKELIHOOD, Metric, guessed, named
+from tunesmith.evaluation.metrics import LIKELIHOOD, Metric, guessed, named, require
 
 SIX = 6
 """The fewest items that differ, all in one direction, of which McNemar's p is below 0.05."""
@@ -66,7 +66,7 @@ def compare(left: Sequence[Item], right: Sequence[Item], metrics: Sequence[str] 
     """The comparison by each metric (named, or guessed from the references), of answers to the same items.
 
     Raises:
-        UsageError: the items are not the same, or a metric is not known.
+        UsageError: the items are not the same, or a metric is not known or cannot be computed on them.
     """
     return compare_tasks({"": (left, right)}, {"": metrics})[""][0]
 
@@ -100,7 +100,10 @@ def _chosen(sides: Sequence[Sequence[Item]], names: Sequence[str]) -> list[Metri
     for other in sides[1:]:
         _require_same(sides[0], other)
     likelihood = all(item.targets > 0 for items in sides for item in items)
-    return named(names) if names else _guessed(sides[0], likelihood)
+    chosen = named(names) if names else _guessed(sides[0], likelihood)
+    for items in sides:
+        require(chosen, items)
+    return chosen
 
 
 def _guessed(items: Sequence[Item], likelihood: bool) -> list[Metric]:

@@ -214,7 +214,19 @@ def each_followed(*, loose: bool) -> Callable[[Sequence[Item]], Array]:
     return columns
 
 
+def has_instructions(item: Item) -> bool:
+    """Whether the reference is JSON with `instructions` of known kinds, and what is `given` for each."""
+    try:
+        return bool(asked := _asked(item)) and all(kind in CHECKS for kind, _ in asked)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return False
+
+
 def _of(item: Item, *, loose: bool) -> list[bool]:
+    return followed(item.answer, _asked(item), loose=loose)
+
+
+def _asked(item: Item) -> list[tuple[str, dict[str, Any]]]:
     asked = json.loads(item.reference)
     given = [{name: value for name, value in part.items() if value is not None} for part in asked["given"]]
-    return followed(item.answer, list(zip(asked["instructions"], given, strict=True)), loose=loose)
+    return list(zip(asked["instructions"], given, strict=True))

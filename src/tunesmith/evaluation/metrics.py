@@ -9,15 +9,16 @@ import difflib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from tunesmith.errors import UsageError
-from tunesmith.evaluation import classes, execution, instructions, overlap, parsing
+from tunesmith.evaluation import choices, classes, execution, instructions, needs, overlap, parsing
 from tunesmith.evaluation.intervals import Array, Value, bootstrap, wilson
 from tunesmith.evaluation.item import Item
+from tunesmith.evaluation.needs import Needs
 from tunesmith.evaluation.parsing import NotJson
 
 
@@ -43,6 +44,7 @@ class Metric:
     value: Value = share
     kind: Literal["proportion", "mean", "ratio", "counts"] = "mean"
     higher_is_better: bool = True
+    needs: Needs = needs.nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ def score(metric: Metric, items: Sequence[Item]) -> Score:
     """
     if not items:
         raise UsageError(f"{metric.name}: there are no items to score.")
+    require([metric], items)
     columns = metric.columns(items)
     value = float(metric.value(columns.sum(0)))
     if math.isnan(value):
@@ -76,6 +79,20 @@ def score(metric: Metric, items: Sequence[Item]) -> Score:
     else:
         low, high = bootstrap(columns, metric.value)
     return Score(value, low, high, len(items))
+
+
+def require(metrics: Sequence[Metric], items: Sequence[Item]) -> None:
+    """Return only if each metric can be computed on these items, which need not have been answered yet.
+
+    Raises:
+        UsageError: one cannot; says on how many of them, and what they lack.
+    """
+    for metric in metrics:
+        if (lack := metric.needs(items)) is not None:
+            raise UsageError(
+                f"{metric.name}: the items lack what it needs ({metric.says}): {lack}. Take a metric that suits them; "
+                "`tunesmith evaluate` without --metric guesses which."
+            )
 
 
 def table(scores: Mapping[str, Mapping[str, Score]]) -> str:
@@ -170,40 +187,6 @@ def _ends_with_number(item: Item) -> float:
     return item.finished and parsing.MARKED_NUMBER.fullmatch(last.strip()) is not None
 
 
-def _choice(item: Item) -> float:
-    return bool(item.options) and item.answer == item.reference
-
-
-def _choice_normalised(item: Item) -> float:
-    """Whether the right option is the likeliest per byte of its text."""
-    of_byte = {text: nats / max(len(text.encode()), 1) for text, nats in item.options.items()}
-    return bool(of_byte) and max(of_byte, key=of_byte.__getitem__) == item.reference
-
-
-_BINS = 10
-
-
-def _confidences(items: Sequence[Item]) -> Array:
-    """[n, 3 * bins]: for the bin of the answer's share among its options, 1, that share, and whether it is right."""
-    table = np.zeros((len(items), 3, _BINS))
-    for row, item in enumerate(items):
-        if not item.options:
-            table[row] = math.nan
-            continue
-        nats = np.array(list(item.options.values()))
-        share_of_best = float(1 / np.exp(nats - nats.max()).sum())
-        place = min(int(share_of_best * _BINS), _BINS - 1)
-        table[row, :, place] = 1, share_of_best, item.answer == item.reference
-    return table.reshape(len(items), -1)
-
-
-def _calibration(sums: Array) -> Array:
-    """Expected calibration error (Guo et al., 2017, https://arxiv.org/abs/1706.04599), ten bins of equal width."""
-    count, confidence, right = np.moveaxis(sums.reshape(*sums.shape[:-1], 3, _BINS), -2, 0)
-    error: Array = np.abs(confidence - right).sum(-1) / count.sum(-1)
-    return error
-
-
 def _likelihood(per: Callable[[Item], float]) -> Callable[[Sequence[Item]], Array]:
     def columns(items: Sequence[Item]) -> Array:
         return np.array([(item.nats, per(item)) for item in items], dtype=np.float64).reshape(-1, 2)
@@ -216,18 +199,39 @@ def _perplexity(sums: Array) -> Array:
     return raised
 
 
-def _proportion(name: str, says: str, of_item: Callable[[Item], float]) -> Metric:
-    return Metric(name, 1, says, _mean(of_item), kind="proportion")
+def _proportion(
+    name: str, says: str, of_item: Callable[[Item], float], needs_of: Needs = needs.nothing, version: int = 1
+) -> Metric:
+    return Metric(name, version, says, _mean(of_item), kind="proportion", needs=needs_of)
+
+
+def _ratio(
+    name: str, says: str, columns: Callable[[Sequence[Item]], Array], needs_of: Needs, value: Value = share
+) -> Metric:
+    return Metric(name, 1, says, columns, value, kind="ratio", needs=needs_of)
+
+
+def _of_likelihood(name: str, says: str, per: Callable[[Item], float], value: Value = share) -> Metric:
+    return replace(_ratio(name, says, _likelihood(per), needs.likelihood, value), higher_is_better=False)
 
 
 def _of_classes(part: classes.Part, average: classes.Average) -> Metric:
     says = f"{part} over the labels among the references, {average} average"
-    return Metric(f"{part}_{average}", 1, says, classes.counts, classes.averaged(part, average), kind="counts")
+    value = classes.averaged(part, average)
+    return Metric(f"{part}_{average}", 1, says, classes.counts, value, kind="counts", needs=needs.classes)
 
 
+_LOOSE = "the same, a line of politeness around it and asterisks aside"
 _LISTED = (
     _proportion("exact_match", "the answer is the reference, outer white space aside", _exact),
-    Metric("accuracy", 1, "the answer names the reference's label and no other", _accuracy, kind="proportion"),
+    Metric(
+        "accuracy",
+        1,
+        "the answer names the reference's label and no other",
+        _accuracy,
+        kind="proportion",
+        needs=needs.classes,
+    ),
     *(_of_classes(part, average) for part in ("precision", "recall", "f1") for average in ("macro", "micro")),
     Metric("token_f1", 1, "overlap of words with the reference, as SQuAD counts it", _mean(_token_f1)),
     Metric(
@@ -239,27 +243,27 @@ _LISTED = (
     Metric("rougeL", 1, "longest common sequence of words with the reference, F measure", overlap.rouge("rougeL")),
     Metric("meteor_offline", 1, "METEOR by words and stems, without synonyms", overlap.meteor),
     Metric("minilm_similarity", 1, "cosine of the meanings, by the local model all-MiniLM-L6-v2", overlap.minilm),
-    Metric(
-        "entity_f1", 1, "entities named as in the reference", overlap.entity_counts, overlap.entity_f1, kind="ratio"
-    ),
+    _ratio("entity_f1", "entities named as in the reference", overlap.entity_counts, needs.entities, overlap.entity_f1),
     _proportion("json_valid", "the whole answer is one JSON value", lambda item: _json(item.answer) is not NotJson),
-    _proportion("json_match", "the answer is JSON equal to the reference", _json_match),
+    _proportion("json_match", "the answer is JSON equal to the reference", _json_match, needs.json),
     _proportion(
         "json_schema",
         "the answer is JSON that fits the reference: a schema, or a value of the same shape",
         _json_schema,
+        needs.json,
     ),
-    Metric(
-        "json_fields",
-        1,
-        "share of the reference's top-level fields that the answer has right",
-        _json_fields,
-        kind="ratio",
+    _ratio(
+        "json_fields", "share of the reference's top-level fields that the answer has right", _json_fields, needs.fields
     ),
-    _proportion("numeric_answer", "the number after `####`, or the last one, is the reference's", _number),
+    _proportion(
+        "numeric_answer", "the number after `####`, or the last one, is the reference's", _number, needs.number
+    ),
     _proportion("final_answer", "what follows the last `the answer is` is the reference", _final_answer),
     _proportion(
-        "code_runs", "the code passes the tests of its reference (runs it: TUNESMITH_RUN_CODE=1)", execution.code_runs
+        "code_runs",
+        "the code passes the tests of its reference (runs it: TUNESMITH_RUN_CODE=1)",
+        execution.code_runs,
+        needs.code,
     ),
     *(
         Metric(
@@ -268,70 +272,40 @@ _LISTED = (
             f"the chance that one of {k} answers passes its tests",
             execution.pass_at_columns(k),
             kind="counts",
+            needs=needs.answers(k),
         )
         for k in (1, 10, 100)
     ),
     _proportion("numeric_form", "the answer ends with a line `#### number` and stops", _ends_with_number),
     _proportion("ends_properly", "the answer stopped by the template's end token", lambda item: item.finished),
+    *(
+        _proportion(f"instructions_all{end}", says, instructions.all_followed(loose=bool(end)), needs.constraints)
+        for end, says in (("", "the answer follows all of IFEval's instructions, as written"), ("_loose", _LOOSE))
+    ),
+    *(
+        _ratio(f"instructions_each{end}", says, instructions.each_followed(loose=bool(end)), needs.constraints)
+        for end, says in (("", "share of IFEval's instructions that are followed, as written"), ("_loose", _LOOSE))
+    ),
+    _proportion("choice", "the likeliest option is the right one", choices.chosen, needs.options),
     _proportion(
-        "instructions_all",
-        "the answer follows all of IFEval's instructions, as written",
-        instructions.all_followed(loose=False),
+        "choice_normalised", "the likeliest option per byte is the right one", choices.chosen_by_byte, needs.options
     ),
-    _proportion(
-        "instructions_all_loose",
-        "the same, a line of politeness around it and asterisks aside",
-        instructions.all_followed(loose=True),
-    ),
-    Metric(
-        "instructions_each",
-        1,
-        "share of IFEval's instructions that are followed, as written",
-        instructions.each_followed(loose=False),
-        kind="ratio",
-    ),
-    Metric(
-        "instructions_each_loose",
-        1,
-        "the same, a line of politeness around it and asterisks aside",
-        instructions.each_followed(loose=True),
-        kind="ratio",
-    ),
-    _proportion("choice", "the likeliest option is the right one", _choice),
-    _proportion("choice_normalised", "the likeliest option per byte is the right one", _choice_normalised),
     Metric(
         "calibration_error",
         1,
         "how far the probability of the chosen option is from being right so often",
-        _confidences,
-        _calibration,
+        choices.confidences,
+        choices.calibration,
         kind="counts",
         higher_is_better=False,
+        needs=needs.options,
     ),
-    Metric(
-        "loss",
-        1,
-        "nats per token of the reference",
-        _likelihood(lambda item: item.targets),
-        kind="ratio",
-        higher_is_better=False,
-    ),
-    Metric(
-        "perplexity",
-        1,
-        "exp of the loss per token of the reference",
-        _likelihood(lambda item: item.targets),
-        _perplexity,
-        kind="ratio",
-        higher_is_better=False,
-    ),
-    Metric(
+    _of_likelihood("loss", "nats per token of the reference", lambda item: item.targets),
+    _of_likelihood("perplexity", "exp of the loss per token of the reference", lambda item: item.targets, _perplexity),
+    _of_likelihood(
         "bits_per_byte",
-        1,
         "loss of the reference in bits, per byte of its text; comparable between tokenizers",
-        _likelihood(lambda item: math.log(2) * len(item.reference.encode())),
-        kind="ratio",
-        higher_is_better=False,
+        lambda item: math.log(2) * len(item.reference.encode()),
     ),
 )
 
@@ -369,7 +343,11 @@ def _task(references: Sequence[str]) -> tuple[list[str], str]:
         return ["numeric_answer", "numeric_form"], "every reference ends in `#### number`"
     labels = set(texts)
     # Labels come back: a set nearly as large as the references is a list of answers, not of classes.
-    if 1 < len(labels) <= len(texts) / 2 and max(map(len, labels)) <= 60 and not any("\n" in text for text in labels):
+    if (
+        1 < len(labels) <= len(texts) / 2
+        and max(map(len, labels)) <= needs.LONGEST_LABEL
+        and not any("\n" in text for text in labels)
+    ):
         return ["accuracy", "f1_macro", "exact_match"], f"the references are {len(labels)} labels that come back"
     if max(map(len, texts)) <= 100:
         return ["exact_match", "token_f1"], "the references are short texts"

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tunesmith.data.example import AnyExample, Example, Message, Origin, Passage, Tokenized
-from tunesmith.errors import DataError
+from tunesmith.errors import DataError, UsageError
+from tunesmith.evaluation.item import Item
 from tunesmith.tokens.encode import Encoder
 from tunesmith.tokens.encoded import EncodedExample
 
@@ -62,6 +63,31 @@ def of_encoded(encoder: Encoder, examples: Sequence[EncodedExample]) -> list[Que
         prompt = (Message("user", encoder.tokenizer.decode(ids)),)
         found.append(Question(prompt, ids, _learned(encoder, last), (last,)))
     return found
+
+
+def unanswered(questions: Sequence[Question], labels: Sequence[str] = ()) -> list[Item]:
+    """What is known of the items of these questions before anything is answered: what a metric's needs look at.
+
+    Raises:
+        UsageError: one of them has no prompt and so cannot be answered.
+    """
+    if silent := sum(not question.prompt for question in questions):
+        raise UsageError(
+            f"{silent:,} of {len(questions):,} examples have nothing to answer: plain text, ready tokens or an answer "
+            "alone. They can be read for loss, perplexity and bits_per_byte."
+        )
+    options = dict.fromkeys(labels, 0.0)
+    return [
+        Item(
+            "",
+            question.reference,
+            nats=0.0,
+            targets=question.targets,
+            prompt=question.prompt[-1].content,
+            options=options,
+        )
+        for question in questions
+    ]
 
 
 def answer_ids(encoder: Encoder, texts: Sequence[str]) -> list[list[int]]:

@@ -15,8 +15,8 @@ from tunesmith.evaluation import benchmark
 from tunesmith.evaluation.answering import chosen_items, items_of, suitable
 from tunesmith.evaluation.benchmark import Asked
 from tunesmith.evaluation.item import Item, save_items
-from tunesmith.evaluation.metrics import LIKELIHOOD, Metric, Score, guessed, item_scores, named, score
-from tunesmith.evaluation.question import Question, questions
+from tunesmith.evaluation.metrics import LIKELIHOOD, Metric, Score, guessed, item_scores, named, require, score
+from tunesmith.evaluation.question import Question, questions, unanswered
 from tunesmith.evaluation.task import load_task
 from tunesmith.generation.settings import GenerationSettings
 from tunesmith.models.context import context_length
@@ -90,6 +90,7 @@ def evaluate_labels(
         raise UsageError(f"{', '.join(wrong)}: is of the reference alone. Leave --labels away.")
     opened, asked = _asked(model_or_run, data, metrics, limit, say)
     known, task = label_set(labels, asked), Path(data).stem
+    require(chosen, unanswered(asked, known))
     said = f"labels: the likeliest of {len(known)} is the answer; metrics: {', '.join(m.name for m in chosen)}"
     say(said)
     longest = max(len(part) for question in asked for part in question.parts) + max(map(len, known))
@@ -146,6 +147,8 @@ def evaluate_tasks(
         chosen = named(
             metrics or task.metrics or (("choice", "calibration_error") if task.options else ("exact_match",))
         )
+        for members in _parts(name, all_of, benchmark.unanswered(task, all_of)).values():
+            require(chosen, members)
         said.append(f"{name} v{task.version}: {len(all_of):,} questions; {task.says}")
         say(said[-1])
         found = benchmark.items(
@@ -190,6 +193,8 @@ def evaluate_questions(
     """Score a model that is open already on questions that are encoded already."""
     chosen, why = _metrics(metrics, asked)
     names = {metric.name for metric in chosen}
+    if names - LIKELIHOOD:
+        require(chosen, unanswered(asked))
     said = [f"metrics: {', '.join(f'{m.name} v{m.version}' for m in chosen)} ({why})"]
     say(said[-1])
     found, reason = suitable(asked, settings)

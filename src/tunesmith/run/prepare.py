@@ -14,7 +14,8 @@ from tunesmith.data.checks import Finding
 from tunesmith.data.files import find_files
 from tunesmith.data.settings import DataSettings
 from tunesmith.errors import RecipeError, UsageError
-from tunesmith.evaluation.metrics import METRICS, named
+from tunesmith.evaluation.metrics import METRICS, named, require
+from tunesmith.evaluation.question import of_encoded, unanswered
 from tunesmith.evaluation.task import load_task
 from tunesmith.models.allocator import keep_freed_memory
 from tunesmith.models.context import context_length, read_config
@@ -113,6 +114,7 @@ def prepare(loaded: Loaded, say: Say) -> Prepared:
         processes=torch.get_num_threads(),
     )
     _require_measured(loaded.recipe, sets)
+    _require_computable(loaded.recipe, sets, encoder)
     say(_balance(sets))
     for warning in _warnings(loaded.recipe.data, sets):
         say(warning)
@@ -165,6 +167,29 @@ def _require_measured(recipe: Recipe, sets: Sets) -> None:
             raise RecipeError(f"keeping.{name}: is chosen on validation data, and there are none. Set data.validation.")
     if asked["most_lost"] and recipe.retention.text == "off":
         raise RecipeError("keeping.most_lost: needs general text to measure on. Set retention.text to auto or a file.")
+
+
+def _require_computable(recipe: Recipe, sets: Sets, encoder: Encoder) -> None:
+    """Return only if every metric that is asked for can be computed on the validation questions of this run."""
+    asked = recipe.training.validation
+    where = "training.validation.metrics"
+    for name, wanted in (("metrics", bool(asked.metrics)), ("patience", asked.patience is not None)):
+        if wanted and not sets.validation:
+            raise RecipeError(
+                f"training.validation.{name}: needs validation data, and there are none. Set data.validation."
+            )
+    if not asked.metrics:
+        return
+    questions = of_encoded(encoder, sets.validation[: asked.answers])
+    if not questions:
+        raise RecipeError(
+            f"{where}: the validation examples hold no question to answer. "
+            f"Choose the best by {' or '.join(KNOWN_METRICS)}."
+        )
+    try:
+        require(named(asked.metrics), unanswered(questions))
+    except UsageError as error:
+        raise RecipeError(f"{where}: {error}") from error
 
 
 def _with_metric(loaded: Loaded) -> Loaded:

@@ -10,7 +10,7 @@ from tunesmith.errors import DataError, UsageError
 from tunesmith.evaluation.item import load_items
 from tunesmith.evaluation.metrics import METRICS, score
 from tunesmith.generation.settings import GenerationSettings
-from tunesmith.run.evaluate import Evaluation, evaluate
+from tunesmith.run.evaluate import Evaluation, evaluate, evaluate_labels, evaluate_tasks
 from tunesmith.run.opened import open_model
 
 
@@ -88,6 +88,31 @@ def test_what_is_measured_is_said_aloud(folder: Path, chats: Path) -> None:
 def test_a_misspelled_metric_is_told_before_anything_is_opened(chats: Path) -> None:
     with pytest.raises(UsageError, match="Did you mean accuracy"):
         evaluate("no such model", str(chats), metrics=["acuracy"])
+
+
+def test_a_metric_that_the_data_do_not_suit_is_refused_before_anything_is_answered(
+    folder: Path, chats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tunesmith.run.evaluate.items_of", lambda *_, **__: pytest.fail("it was answered"))
+    monkeypatch.setattr("tunesmith.run.evaluate.benchmark.items", lambda *_, **__: pytest.fail("it was answered"))
+    for name in ("choice", "choice_normalised", "calibration_error", "json_fields", "instructions_each", "code_runs"):
+        with pytest.raises(UsageError, match=f"{name}: the items lack what it needs .* 6 of 6 lack"):
+            quietly(folder, chats, metrics=[name])
+    text = tmp_path / "text.txt"
+    text.write_text("abc " * 300)
+    with pytest.raises(UsageError, match="1 of 1 examples have nothing to answer"):
+        quietly(folder, text, metrics=["exact_match"])
+    (tmp_path / "rows.jsonl").write_text('{"q": 1, "a": "2"}\n')
+    task = {"name": "n", "version": 1, "says": "s", "data": "rows.jsonl", "prompt": "{{ q }}", "answer": "{{ a }}"}
+    (tmp_path / "n.yaml").write_text(json.dumps(task))
+    with pytest.raises(UsageError, match=r"loss: the items lack .* likelihood"):
+        evaluate_tasks(str(folder), [str(tmp_path / "n.yaml")], metrics=["loss"], say=lambda _: None)
+
+
+def test_labels_among_which_no_reference_stands_are_refused(folder: Path, chats: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("five\nfour\n")
+    with pytest.raises(UsageError, match=r"choice: .*no reference is one of the options.*\['five', 'four'\] for '5'"):
+        evaluate_labels(str(folder), str(chats), str(tmp_path / "labels.txt"), metrics=["choice"], say=lambda _: None)
 
 
 def test_an_example_longer_than_the_context_is_refused(folder: Path, tmp_path: Path) -> None:

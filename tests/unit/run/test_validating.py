@@ -49,6 +49,38 @@ def test_a_metric_that_nobody_knows_is_named_before_anything_is_read(folder: Pat
         trained(folder, tmp_path, "training.validation.metrics=[exactness]")
 
 
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (
+            "metrics=[choice]",
+            r"training\.validation\.metrics: choice: the items lack .* 6 of 6 lack options .*--labels",
+        ),
+        ("metrics=[choice_normalised]", "choice_normalised: the items lack .* options to choose between"),
+        ("metric=task_instructions_all", r"instructions_all: .* 6 of 6 lack IFEval's instructions .* number 1: '5'"),
+        ("metrics=[exact_match, json_fields]", "json_fields: .* 6 of 6 lack a reference that is a JSON object"),
+        ("metric=pass_at_10", "pass_at_10: .* needs 10 answers to each question, and one has 1"),
+    ],
+)
+def test_a_metric_that_the_validation_questions_do_not_suit_is_refused_before_a_model_is_loaded(
+    folder: Path, tmp_path: Path, asked: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tunesmith.run.prepare.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    with pytest.raises(RecipeError, match=message):
+        trained(folder, tmp_path, f"training.validation.{asked}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_metrics_and_patience_without_anything_to_ask_are_refused(folder: Path, tmp_path: Path) -> None:
+    for asked in ("metrics=[exact_match]", "patience=2"):
+        with pytest.raises(RecipeError, match=r"needs validation data, and there are none\. Set data\.validation"):
+            trained(folder, tmp_path, f"training.validation.{asked}", "data.validation=0")
+    text = tmp_path / "held.txt"
+    text.write_text("abc " * 300)
+    with pytest.raises(RecipeError, match=r"no question to answer\. Choose the best by validation_loss"):
+        trained(folder, tmp_path, "training.validation.metrics=[exact_match]", f"data.validation={text}")
+
+
 def test_less_is_better_for_losses_and_more_for_scores() -> None:
     assert [higher_is_better(n) for n in ("validation_loss", "task_perplexity")] == [False, False]
     assert [higher_is_better(n) for n in ("validation_accuracy", "task_exact_match")] == [True, True]
