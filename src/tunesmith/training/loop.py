@@ -68,7 +68,7 @@ class Hooks:
 
     `validate(step)` returns numbers by name, among them the metric that chooses the best. `save_best()` keeps the
     weights as they are now. `seen(entry)` is told each journal line. `stop()` says that somebody asked to end after
-    this step. `warn` is told of damage that the run goes on in spite of.
+    this step. `warn` is told of damage that the run goes on in spite of, a validation without a number included.
     """
 
     validate: Callable[[int], Mapping[str, float]] | None
@@ -165,7 +165,7 @@ def fit(
             if hooks.validate is not None and _due(state.step, settings.validation.every, per_epoch, last=last):
                 found = hooks.validate(state.step)
                 entry.update(found)
-                state = _chosen(state, found, plan)
+                state = _chosen(state, found, plan, hooks.warn)
                 saver.waited += seconds(hooks.save_best) if state.best_step == state.step else 0.0
                 ended = "patience" if _out_of_patience(state, settings) else ended
             journal.append(entry)
@@ -264,9 +264,16 @@ def seconds(act: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _chosen(state: State, found: Mapping[str, float], plan: Plan) -> State:
-    """The state after a validation: a new best, or one more that was not better, or lost more than it may."""
+def _chosen(state: State, found: Mapping[str, float], plan: Plan, warn: Callable[[str], object]) -> State:
+    """The state after a validation: a new best, or one more that was not better, or lost more than it may.
+
+    What is no finite number is never better: nothing measured after it could be told from it.
+    """
     value = found[plan.training.validation.metric]
+    if not math.isfinite(value):
+        name = plan.training.validation.metric
+        warn(f"step {state.step}: {name} is {value}, so these weights are not among those that the best is chosen from")
+        return replace(state, worse=state.worse + 1)
     if not found.get("retained", True):
         return replace(state, worse=state.worse + 1)
     if state.best is not None:

@@ -1,8 +1,10 @@
 """What the loop refuses, and what a step counts."""
 
 import json
+import math
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_model import chat_file, tiny_model
@@ -53,6 +55,43 @@ def test_training_brings_the_loss_down(arguments: list[str], tmp_path: Path) -> 
     train(load_recipe(None, [*arguments, *settings, f"run={tmp_path / 'run'}"]), say=quiet)
     losses = [json.loads(line)["loss"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert losses[-1] < losses[0] / 2
+
+
+def numbered(
+    values: list[float], arguments: list[str], place: Path, monkeypatch: pytest.MonkeyPatch, *more: str
+) -> tuple[dict[str, Any], list[str]]:
+    """The report of a run whose validations measured these losses, the first before training, and what it warned of."""
+    numbers = iter(values)
+    monkeypatch.setattr(
+        "tunesmith.run.train.Validation.__call__",
+        lambda self: {"validation_loss": next(numbers), "validation_accuracy": 0.0},
+    )
+    held = chat_file(place / "held.jsonl", start=100, count=4)
+    settings = [f"data.validation={held}", "training.validation.every=1", "retention.text=off", f"run={place / 'run'}"]
+    result = train(load_recipe(None, [*arguments, *settings, *more]), say=quiet)
+    log = (place / "run" / "console.log").read_text().splitlines()
+    return dict(result.report), [line for line in log if "warning: step" in line]
+
+
+def test_a_validation_that_is_no_number_is_never_the_best(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [3.0, math.nan, math.inf, 2.0, 2.5]
+    report, warned = numbered(values, arguments, tmp_path, monkeypatch, "training.steps=4")
+    assert report["best_step"] == 3
+    assert [line.partition("warning: ")[2][:35] for line in warned] == [
+        "step 1: validation_loss is nan, so ",
+        "step 2: validation_loss is inf, so ",
+    ]
+
+
+def test_a_validation_that_is_no_number_counts_as_not_better(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ["training.steps=4", "training.validation.patience=2"]
+    report, _ = numbered([3.0, math.nan, math.nan], arguments, tmp_path, monkeypatch, *asked)
+    assert (report["steps"], report["ended"], report["best_step"]) == (2, "patience", 0)
+    assert not (tmp_path / "run" / "best").exists()
 
 
 def test_the_seconds_of_a_step_leave_out_what_it_waited_for_a_save(
