@@ -1,7 +1,18 @@
 """Does the code of an answer do what its tests ask: run in a child that can do little, and never unless asked for.
 
-The decision: a child process without the environment, in an empty folder, with limits on time, memory, files and
-processes that the kernel keeps. That stops accidents and endless loops, not an attacker: it is no jail, so nothing here
+The decision: an answer passes if a token, made for this run, comes back, and the child that runs it (`alone`) fetches
+it only behind the last test; so ending early, by `sys.exit(0)` or `os._exit(0)`, passes nothing. What else it can do is
+tried once, from the strictest level down, and told by `containment`:
+
+- On Linux with user namespaces it has no network and no other process to signal, nothing that it started outlives it,
+  and it has at most 64 processes (those of root are not counted). With mounts besides, it writes no file outside an
+  empty folder that is thrown away.
+- Without namespaces it has the network and the files of its user, and nothing limits how many processes it starts; they
+  are killed behind it, on systems other than Linux only those that stayed in its group.
+- Everywhere it has no environment, and limits of time and memory (of each process) and of the size of each file.
+
+Not contained: it reads what its user may read, and a program that looks for the token in its own open files, or bends
+what its tests call, passes. This is a wall against accidents and short cuts, not against an attacker, so nothing here
 runs unless `TUNESMITH_RUN_CODE=1` says that answers may be run on this machine.
 
 pass@k: Chen et al., 2021, "Evaluating Large Language Models Trained on Code", https://arxiv.org/abs/2107.03374.
@@ -10,24 +21,30 @@ pass@k: Chen et al., 2021, "Evaluating Large Language Models Trained on Code", h
 import math
 import os
 import re
-import resource
-import signal
+import secrets
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 from tunesmith.errors import UsageError
+from tunesmith.evaluation import alone
 from tunesmith.evaluation.intervals import Array
 from tunesmith.evaluation.item import Item
 
 ALLOWED = "TUNESMITH_RUN_CODE"
 SECONDS = 5
-MEMORY = 1 << 30
-FILE = 1 << 20
+_GRACE = 10
+"""Seconds after its limit in which the child ends what is left; then it is killed."""
+_CONTAINED = {
+    "closed": "without network, and with no file to write outside an empty folder",
+    "apart": "without network, but it may write any file that you may",
+    "near": "with your network and your files: this kernel offers no namespaces",
+}
 _FENCE = re.compile(r"```(?:python|py)?\n(.*?)```", re.DOTALL)
 
 
@@ -51,29 +68,60 @@ def code_of(answer: str) -> str:
 
 
 def passes(code: str, tests: str, *, seconds: int = SECONDS) -> bool:
-    """Whether the code followed by its tests ends without an error, within the limits.
+    """Whether the code and then its tests run to their end without an error, within the limits.
 
     Raises:
-        UsageError: running code has not been allowed.
+        UsageError: running code has not been allowed, or cannot be done here.
     """
     require_allowed()
-    with tempfile.TemporaryDirectory() as folder:
+    return _passes(code, tests, seconds, _level())
+
+
+def containment() -> str:
+    """How answers run on this machine, as the end of a sentence.
+
+    Raises:
+        UsageError: as `passes`.
+    """
+    require_allowed()
+    return _CONTAINED[_level()]
+
+
+@cache
+def _level() -> str:
+    """The strictest level at which a program that does nothing passes here."""
+    for level in alone.LEVELS:
+        if _passes("", "assert True", SECONDS, level):
+            return level
+    raise UsageError(
+        f"{sys.executable} cannot be run with limits here, so no answer could pass. Leave this metric away."
+    )
+
+
+def _passes(code: str, tests: str, seconds: int, level: str) -> bool:
+    token = secrets.token_bytes(16)
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out:
+        for part in (code.encode(errors="surrogatepass"), tests.encode(errors="surrogatepass"), token):
+            given.write(len(part).to_bytes(8, "little") + part)
+        given.seek(0)
         child = subprocess.Popen(
-            [sys.executable, "-I", "-B", "-c", f"{code}\n\n{tests}\n"],
+            [sys.executable, "-I", "-B", str(Path(alone.__file__)), str(seconds), level],
             cwd=folder,
-            env={"PATH": "/nowhere", "HOME": folder},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            env={"PATH": "/nowhere", "HOME": folder, "TMPDIR": folder},
+            stdin=given,
+            stdout=out,
             stderr=subprocess.DEVNULL,
-            preexec_fn=lambda: _limit(seconds),  # the child is ours and has one thread when this runs
             start_new_session=True,
         )
         try:
-            return child.wait(timeout=seconds + 1) == 0
+            passed = child.wait(timeout=seconds + _GRACE) == 0
         except subprocess.TimeoutExpired:
             return False
         finally:
-            _end(child)
+            child.kill()  # if it has not ended, all of it is told by the kernel
+            child.wait()
+        out.seek(0)
+        return passed and out.read() == token
 
 
 def pass_at(k: int, results: Sequence[bool]) -> float:
@@ -107,21 +155,3 @@ def pass_at_columns(k: int) -> Callable[[Sequence[Item]], Array]:
         return table
 
     return columns
-
-
-def _limit(seconds: int) -> None:
-    for kind, most in (
-        (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_AS, MEMORY),
-        (resource.RLIMIT_FSIZE, FILE),
-        (resource.RLIMIT_NOFILE, 32),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(kind, (most, most))
-
-
-def _end(child: "subprocess.Popen[bytes]") -> None:
-    """Nothing that the child started outlives it."""
-    with suppress(ProcessLookupError):  # it and all that it started may have ended
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()

@@ -264,11 +264,12 @@ _LISTED = (
         "the code passes the tests of its reference (runs it: TUNESMITH_RUN_CODE=1)",
         execution.code_runs,
         needs.code,
+        version=2,  # 1 let answers pass that ended before their tests
     ),
     *(
         Metric(
             f"pass_at_{k}",
-            1,
+            2,
             f"the chance that one of {k} answers passes its tests",
             execution.pass_at_columns(k),
             kind="counts",

@@ -1,12 +1,17 @@
 """Code of answers: run only when allowed, within limits, and counted without bias."""
 
 import itertools
+import os
+import socket
+import sys
+import uuid
 from pathlib import Path
 
 import pytest
 
 from tunesmith.errors import UsageError
-from tunesmith.evaluation.execution import ALLOWED, code_of, pass_at, passes
+from tunesmith.evaluation.alone import LEVELS
+from tunesmith.evaluation.execution import ALLOWED, _level, code_of, containment, pass_at, passes
 from tunesmith.evaluation.item import Item
 from tunesmith.evaluation.metrics import METRICS, score
 
@@ -41,6 +46,72 @@ def test_nothing_runs_unless_it_is_allowed(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_code_passes_if_its_tests_do_within_the_limits(code: str, right: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "1")
     assert passes(code, "assert f(1) == 2", seconds=2) == right
+
+
+@pytest.mark.usefixtures("_allowed")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import sys\nsys.exit(0)",
+        "import os\nos._exit(0)",
+        "import sys\ndef f(x): sys.exit(0)",
+        "import os\ndef f(x): os._exit(0)",
+        "def f(x): return 2\nend = '''",
+        "def f(x): return 3\nimport os\nfor n in range(3, 9):\n try: os.write(n, b'passed')\n except OSError: pass",
+    ],
+)
+def test_a_program_that_keeps_its_tests_from_running_has_not_passed(code: str) -> None:
+    assert not passes(code, "assert f(1) == 2\nend = ''''''")
+
+
+@pytest.mark.usefixtures("_allowed")
+@pytest.mark.parametrize(("result", "right"), [(2, True), (3, False)])
+def test_tests_may_end_as_unittest_does(result: int, right: bool) -> None:
+    tests = "import unittest\nclass T(unittest.TestCase):\n def test(self): self.assertEqual(f(1), 2)\nunittest.main()"
+    assert passes(f"def f(x): return {result}", tests) == right
+
+
+@pytest.fixture(params=LEVELS)
+def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, _allowed: None) -> str:
+    """Answers run at this level, where the machine has it."""
+    monkeypatch.setattr("tunesmith.evaluation.execution._level", lambda: request.param)
+    if not passes("", "assert True"):
+        pytest.skip(f"the kernel has no level {request.param}")
+    return str(request.param)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process that leaves its group stays")
+def test_nothing_that_a_program_started_outlives_it(level: str) -> None:
+    waiting = f"import signal; signal.pause()  # {uuid.uuid4()}"
+    start = f"subprocess.Popen([sys.executable, '-c', {waiting!r}], start_new_session=True)"
+    assert passes(f"import subprocess, sys\nchild = {start}", "assert child.poll() is None")
+    assert not passes(f"import subprocess, sys\nchild = {start}\nwhile True: pass", "", seconds=1)
+    commands = [place.read_bytes() for place in Path("/proc").glob("[0-9]*/cmdline") if place.exists()]
+    assert not [command for command in commands if waiting.encode() in command]
+
+
+def test_what_a_level_says_is_kept_from_a_program_is(level: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connect = f"import socket\nsocket.create_connection({server.getsockname()!r}, timeout=3)"
+        assert passes(connect, "") == (level == "near")
+    assert passes("open('here', 'w').write('x')", "assert open('here').read() == 'x'")
+    assert passes(f"open({str(tmp_path / 'there')!r}, 'w')", "") == (level != "closed")
+    assert ("without network" in containment()) == (level != "near")
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root's processes are not counted")
+def test_a_program_has_so_many_processes_and_no_more(level: str) -> None:
+    fork = "import os, signal\nfor _ in range(70):\n    if not os.fork(): signal.pause()"
+    assert passes(fork, "") == (level == "near")
+
+
+@pytest.mark.usefixtures("_allowed")
+def test_a_machine_on_which_nothing_can_run_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunesmith.evaluation.execution.alone.LEVELS", ("unknown",))
+    monkeypatch.setattr("tunesmith.evaluation.execution.sys.executable", "/bin/false")
+    _level.cache_clear()
+    with pytest.raises(UsageError, match="no answer could pass"):
+        passes("", "")
 
 
 def test_the_fenced_block_of_an_answer_is_its_code() -> None:
