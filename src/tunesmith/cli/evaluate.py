@@ -1,9 +1,9 @@
 """`tunesmith evaluate`: the scores of a run or a model on labelled examples."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
+import orjson
 import typer
 
 
@@ -51,6 +51,6 @@ def evaluate(
     else:
         evaluation = evaluate_tasks(model, task or (), metrics=names, limit=limit, shots=shots, out=out)
     if as_json:
-        print(json.dumps(evaluation.as_dict(), ensure_ascii=False, indent=2))
+        print(orjson.dumps(evaluation.as_dict(), option=orjson.OPT_INDENT_2).decode())  # what is no number is null
     else:
         print(table(evaluation.scores))

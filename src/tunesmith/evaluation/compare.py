@@ -133,7 +133,7 @@ def _compared(metric: Metric, left: Sequence[Item], right: Sequence[Item]) -> Co
     low, high, p = _significance(metric, a, b)
     return Comparison(
         metric=metric.name,
-        items=len(left),
+        items=len(a),
         left=value_a,
         right=value_b,
         difference=value_b - value_a,

@@ -143,15 +143,12 @@ def code_runs(item: Item) -> bool:
 
 
 def pass_at_columns(k: int) -> Callable[[Sequence[Item]], Array]:
-    """What gives [n, 2] for pass@k: the chance of each question stands at its first answer, the others count 0."""
+    """What gives [questions, 2] for pass@k: the chance of each question, and 1; its answers are counted together."""
 
     def columns(items: Sequence[Item]) -> Array:
-        places: dict[tuple[str, str], list[int]] = {}
-        for place, item in enumerate(items):
-            places.setdefault((item.prompt, item.reference), []).append(place)
-        table = np.zeros((len(items), 2))
-        for of_question in places.values():
-            table[of_question[0]] = pass_at(k, [code_runs(items[i]) for i in of_question]), 1
-        return table
+        results: dict[tuple[str, str], list[bool]] = {}
+        for item in items:
+            results.setdefault((item.prompt, item.reference), []).append(code_runs(item))
+        return np.array([(pass_at(k, found), 1.0) for found in results.values()], dtype=np.float64).reshape(-1, 2)
 
     return columns

@@ -94,6 +94,10 @@ def _resamples(n: int, seed: int) -> Iterator[Array]:
 
 
 def _percentiles(draws: Array, level: float) -> tuple[float, float]:
+    """Of the draws that have a value: one that has only items without any (0 / 0) says nothing."""
+    draws = draws[~np.isnan(draws)]
+    if not len(draws):
+        return math.nan, math.nan
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 

@@ -34,7 +34,8 @@ class Metric:
     """One way to score items.
 
     Of a `proportion` each item counts 0 or 1 (so Wilson's interval and McNemar's test apply); a `mean` is that of the
-    items' own scores; a `ratio` weighs the items; of `counts` one item alone has no score.
+    items' own scores; a `ratio` weighs the items; of `counts` one item alone has no score, and a row of the columns
+    may be of several items that belong together.
     """
 
     name: str
@@ -49,7 +50,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A metric's value with its 95 % interval and the number of items behind it."""
+    """A metric's value with its 95 % interval and the number of items behind it: of pass@k, of questions."""
 
     value: float
     low: float
@@ -75,10 +76,10 @@ def score(metric: Metric, items: Sequence[Item]) -> Score:
     if math.isnan(value):
         raise UsageError(f"{metric.name}: the items lack what it needs ({metric.says}).")
     if metric.kind == "proportion":
-        low, high = wilson(round(columns[:, 0].sum()), len(items))
+        low, high = wilson(round(columns[:, 0].sum()), len(columns))
     else:
         low, high = bootstrap(columns, metric.value)
-    return Score(value, low, high, len(items))
+    return Score(value, low, high, len(columns))
 
 
 def require(metrics: Sequence[Metric], items: Sequence[Item]) -> None:

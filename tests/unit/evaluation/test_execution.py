@@ -11,6 +11,7 @@ import pytest
 
 from tunesmith.errors import UsageError
 from tunesmith.evaluation.alone import LEVELS
+from tunesmith.evaluation.compare import compare
 from tunesmith.evaluation.execution import ALLOWED, _level, code_of, containment, pass_at, passes
 from tunesmith.evaluation.item import Item
 from tunesmith.evaluation.metrics import METRICS, score
@@ -143,3 +144,15 @@ def test_pass_at_k_takes_all_answers_to_a_question_together() -> None:
     items = [Item(text, "assert f(1) == 2", prompt="def f(x):\n") for text in texts]
     assert score(METRICS["pass_at_1"], items).value == pytest.approx(0.1)
     assert score(METRICS["pass_at_10"], items).value == 1.0
+
+
+def test_pass_at_k_counts_questions_and_has_an_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ALLOWED, "1")
+    monkeypatch.setattr("tunesmith.evaluation.execution.passes", lambda code, tests: code.endswith("right"))
+    answers = {"p": ("right", "wrong", "wrong"), "q": ("right", "right", "right")}
+    items = [Item(text, "check(f)", prompt=prompt) for prompt, texts in answers.items() for text in texts]
+    found = score(METRICS["pass_at_1"], items)
+    assert (found.value, found.items) == (pytest.approx(2 / 3), 2)
+    assert (found.low, found.high) == (pytest.approx(1 / 3), 1.0)
+    (compared,) = compare(items, [*items[:3], Item("wrong", "check(f)", prompt="q"), *items[4:]], ["pass_at_1"])
+    assert (compared.items, compared.difference) == (2, pytest.approx(-1 / 6))

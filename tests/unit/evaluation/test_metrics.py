@@ -165,6 +165,11 @@ def test_an_interval_holds_its_value_and_a_proportion_gets_wilsons() -> None:
     assert score(METRICS["exact_match"], [Item("a", "a")] * 20).low == pytest.approx(0.8389, abs=1e-4)
 
 
+def test_an_interval_leaves_out_the_draws_in_which_nothing_counts() -> None:
+    found = score(METRICS["json_fields"], [Item('{"a": 1}', '{"a": 1}'), Item("{}", "{}")])
+    assert (found.low, found.value, found.high, found.items) == (1.0, 1.0, 1.0, 2)
+
+
 def test_item_scores_leave_out_what_one_item_cannot_have() -> None:
     scores = item_scores(named(["exact_match", "f1_macro", "perplexity"]), [Item("a", "a", nats=0.0, targets=2)])
     assert scores == [{"exact_match": 1.0, "perplexity": 1.0}]
