@@ -15,7 +15,7 @@ from tunesmith.evaluation import benchmark
 from tunesmith.evaluation.answering import chosen_items, items_of, suitable
 from tunesmith.evaluation.benchmark import Asked
 from tunesmith.evaluation.item import Item, save_items
-from tunesmith.evaluation.metrics import LIKELIHOOD, Metric, Score, guessed, item_scores, named, require, score
+from tunesmith.evaluation.metrics import LIKELIHOOD, METRICS, Metric, Score, guessed, item_scores, named, require, score
 from tunesmith.evaluation.question import Question, questions, unanswered
 from tunesmith.evaluation.task import load_task
 from tunesmith.generation.settings import GenerationSettings
@@ -33,10 +33,21 @@ class Evaluation:
     scores: Mapping[str, Mapping[str, Score]]
     items: Mapping[str, Sequence[Item]] = field(repr=False)
     said: Sequence[str] = ()
+    task_versions: Mapping[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, dict[str, dict[str, float | int]]]:
         """`{task: {metric: {value, low, high, items}}}`."""
         return {task: {name: s.as_dict() for name, s in scores.items()} for task, scores in self.scores.items()}
+
+    def as_record(self) -> dict[str, dict[str, dict[str, float | int]]]:
+        """The same with what made each number: the metric's `version`, and of a benchmark `task_version`."""
+        return {
+            task: {name: {**s, "version": METRICS[name].version, **self._of_task(task)} for name, s in scores.items()}
+            for task, scores in self.as_dict().items()
+        }
+
+    def _of_task(self, task: str) -> dict[str, int]:
+        return {"task_version": self.task_versions[task]} if task in self.task_versions else {}
 
 
 def evaluate(
@@ -52,7 +63,7 @@ def evaluate(
     """Score a run or a model on a file of examples; the task is named after the file.
 
     Without `settings` answers are greedy and may be twice as long as the longest reference. Under `out` come
-    `scores.jsonl` (every item) and `evaluation.json`.
+    `scores.jsonl` (every item) and `evaluation.json` (the scores, with the versions of their metrics).
 
     Raises:
         UsageError: a metric that is not known, or no such model.
@@ -91,7 +102,7 @@ def evaluate_labels(
     opened, asked = _asked(model_or_run, data, metrics, limit, say)
     known, task = label_set(labels, asked), Path(data).stem
     require(chosen, unanswered(asked, known))
-    said = f"labels: the likeliest of {len(known)} is the answer; metrics: {', '.join(m.name for m in chosen)}"
+    said = f"labels: the likeliest of {len(known)} is the answer; metrics: {_listed(chosen)}"
     say(said)
     longest = max(len(part) for question in asked for part in question.parts) + max(map(len, known))
     items = chosen_items(opened.network(longest), opened.encoder, asked, known)
@@ -141,6 +152,7 @@ def evaluate_tasks(
     scores: dict[str, dict[str, Score]] = {}
     kept: dict[str, Sequence[Item]] = {}
     said = []
+    versions: dict[str, int] = {}
     for name, (task, all_of) in zip(tasks, loaded, strict=True):
         if not all_of:
             raise DataError(f"{name}: the files of this task hold no question.")
@@ -149,7 +161,7 @@ def evaluate_tasks(
         )
         for members in _parts(name, all_of, benchmark.unanswered(task, all_of)).values():
             require(chosen, members)
-        said.append(f"{name} v{task.version}: {len(all_of):,} questions; {task.says}")
+        said.append(f"{name} v{task.version}: {len(all_of):,} questions; {task.says}; metrics: {_listed(chosen)}")
         say(said[-1])
         found = benchmark.items(
             opened.network(benchmark.longest(opened.encoder, task, all_of)), opened.encoder, task, all_of
@@ -157,11 +169,12 @@ def evaluate_tasks(
         kept[name] = found
         for part, members in _parts(name, all_of, found).items():
             scores[part] = {metric.name: score(metric, members) for metric in chosen}
+            versions[part] = task.version
         if out is not None:
             save_items(out / folder_of(name) / "scores.jsonl", found, item_scores(chosen, found))
-    evaluation = Evaluation(scores, kept, said)
+    evaluation = Evaluation(scores, kept, said, versions)
     if out is not None:
-        (out / "evaluation.json").write_bytes(orjson.dumps(evaluation.as_dict(), option=orjson.OPT_INDENT_2) + b"\n")
+        _write_scores(out, evaluation)
     return evaluation
 
 
@@ -195,7 +208,7 @@ def evaluate_questions(
     names = {metric.name for metric in chosen}
     if names - LIKELIHOOD:
         require(chosen, unanswered(asked))
-    said = [f"metrics: {', '.join(f'{m.name} v{m.version}' for m in chosen)} ({why})"]
+    said = [f"metrics: {_listed(chosen)} ({why})"]
     say(said[-1])
     found, reason = suitable(asked, settings)
     generates = bool(names - LIKELIHOOD)
@@ -244,4 +257,12 @@ def _write(out: Path, evaluation: Evaluation, task: str) -> None:
     items = list(evaluation.items[task])
     chosen = named(list(evaluation.scores[task]))
     save_items(out / "scores.jsonl", items, item_scores(chosen, items))
-    (out / "evaluation.json").write_bytes(orjson.dumps(evaluation.as_dict(), option=orjson.OPT_INDENT_2) + b"\n")
+    _write_scores(out, evaluation)
+
+
+def _write_scores(out: Path, evaluation: Evaluation) -> None:
+    (out / "evaluation.json").write_bytes(orjson.dumps(evaluation.as_record(), option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def _listed(metrics: Sequence[Metric]) -> str:
+    return ", ".join(f"{metric.name} v{metric.version}" for metric in metrics)

@@ -49,7 +49,9 @@ def test_the_score_file_holds_every_item_and_scores_again_the_same(folder: Path,
     items = load_items(tmp_path / "scores.jsonl")
     assert [item.reference for item in items] == ["5", "4", "4", "3", "4", "4"]
     assert score(METRICS["token_f1"], items) == found.scores["words"]["token_f1"]
-    assert json.loads((tmp_path / "evaluation.json").read_text()) == found.as_dict()
+    kept = json.loads((tmp_path / "evaluation.json").read_text())
+    assert kept == found.as_record()
+    assert kept["words"]["token_f1"] == {**found.as_dict()["words"]["token_f1"], "version": METRICS["token_f1"].version}
 
 
 def test_weights_of_turns_and_examples_do_not_change_a_score(folder: Path, chats: Path, tmp_path: Path) -> None:
@@ -107,6 +109,21 @@ def test_a_metric_that_the_data_do_not_suit_is_refused_before_anything_is_answer
     (tmp_path / "n.yaml").write_text(json.dumps(task))
     with pytest.raises(UsageError, match=r"loss: the items lack .* likelihood"):
         evaluate_tasks(str(folder), [str(tmp_path / "n.yaml")], metrics=["loss"], say=lambda _: None)
+
+
+def test_tasks_and_labels_tell_their_metrics_with_versions(folder: Path, chats: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"q": 1, "a": "A", "s": "x"}\n{"q": 2, "a": "B", "s": "y"}\n')
+    task = {"data": "rows.jsonl", "prompt": "{{ q }}", "answer": "{{ a }}", "options": ["A", "B"]}
+    named = tmp_path / "letters.yaml"
+    named.write_text(json.dumps({"name": "letters", "version": 3, "says": "s", **task}))
+    said: list[str] = []
+    evaluate_tasks(str(folder), [str(named)], out=tmp_path / "kept", say=said.append)
+    assert said[-1].endswith("letters.yaml v3: 2 questions; s; metrics: choice v1, calibration_error v1")
+    kept = json.loads((tmp_path / "kept" / "evaluation.json").read_text())[str(named)]["choice"]
+    assert (kept["version"], kept["task_version"]) == (1, 3)
+    found = evaluate_labels(str(folder), str(chats), "auto", say=said.append)
+    assert said[-1].endswith("is the answer; metrics: choice v1, f1_macro v1, calibration_error v1")
+    assert found.as_record()["words"]["choice"]["version"] == 1
 
 
 def test_labels_among_which_no_reference_stands_are_refused(folder: Path, chats: Path, tmp_path: Path) -> None:
