@@ -127,6 +127,10 @@ def _exact(item: Item) -> float:
     return item.answer.strip() == item.reference.strip()
 
 
+def _squad_exact(item: Item) -> float:
+    return parsing.squad_form(item.answer) == parsing.squad_form(item.reference)
+
+
 def _accuracy(items: Sequence[Item]) -> Array:
     labels = {item.reference.strip() for item in items}
     return _mean(lambda item: parsing.label(item.answer, labels) == item.reference.strip())(items)
@@ -225,6 +229,11 @@ def _of_classes(part: classes.Part, average: classes.Average) -> Metric:
 _LOOSE = "the same, a line of politeness around it and asterisks aside"
 _LISTED = (
     _proportion("exact_match", "the answer is the reference, outer white space aside", _exact),
+    _proportion(
+        "exact_match_squad",
+        "the answer is the reference, case, articles, punctuation and white space aside, as SQuAD compares",
+        _squad_exact,
+    ),
     Metric(
         "accuracy",
         1,

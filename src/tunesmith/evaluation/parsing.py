@@ -100,7 +100,22 @@ def same_json(left: Any, right: Any) -> bool:
 
 def words(text: str) -> Counter[str]:
     """The words of SQuAD's scoring: lower case, no punctuation, no articles (https://arxiv.org/abs/1606.05250)."""
-    return Counter(_ARTICLES.sub(" ", text.casefold().translate(_PUNCTUATION)).split())
+    return Counter(_plain(text.casefold()))
+
+
+def squad_form(text: str) -> str:
+    """The text as SQuAD compares it: lower case, then no punctuation, no articles, and single spaces.
+
+    Rajpurkar et al., 2016, https://arxiv.org/abs/1606.05250, as their `evaluate-v1.1.py` does it.
+
+    >>> squad_form(" The U.S.  Army, an army. ")
+    'us army army'
+    """
+    return " ".join(_plain(text.lower()))
+
+
+def _plain(text: str) -> list[str]:
+    return _ARTICLES.sub(" ", text.translate(_PUNCTUATION)).split()
 
 
 def final_answer(text: str) -> str:

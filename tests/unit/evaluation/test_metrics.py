@@ -70,6 +70,23 @@ def test_exact_match_forgives_outer_white_space_and_nothing_else() -> None:
     assert value("exact_match", (" a b\n", "a b"), ("A b", "a b"), ("a  b", "a b")) == pytest.approx(1 / 3)
 
 
+@pytest.mark.parametrize(
+    ("answer", "reference", "same"),
+    [
+        (" The  Eiffel tower.\n", "eiffel Tower", True),
+        ("an U.S. army", "the US Army", True),
+        ("theatre", "atre", False),
+        ("Straße", "STRASSE", False),  # SQuAD's lower() does not fold it
+        ("not Paris", "Paris", False),
+        ("the", "", True),
+    ],
+)
+def test_exact_match_squad_sees_through_case_articles_punctuation_and_space(
+    answer: str, reference: str, same: bool
+) -> None:
+    assert value("exact_match_squad", (answer, reference)) == same
+
+
 def test_token_f1_counts_like_squad() -> None:
     # "the" and punctuation do not count: 2 common words of 3 and 2.
     assert value("token_f1", ("The cat sat!", "cat, sat"), ("a dog", "cat")) == pytest.approx((1.0 + 0.0) / 2)
