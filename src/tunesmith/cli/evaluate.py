@@ -6,6 +6,9 @@ from typing import Annotated
 import orjson
 import typer
 
+MOST_CLASSES = 30
+"""Classes of a table that is printed; of more, the file is named."""
+
 
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="RUN|MODEL")],
@@ -32,6 +35,7 @@ def evaluate(
     references need.
     """
     from tunesmith.errors import UsageError
+    from tunesmith.evaluation.classes import table_of
     from tunesmith.evaluation.metrics import table
     from tunesmith.generation.settings import GenerationSettings
     from tunesmith.recipe.overrides import read_group
@@ -54,3 +58,9 @@ def evaluate(
         print(orjson.dumps(evaluation.as_dict(), option=orjson.OPT_INDENT_2).decode())  # what is no number is null
     else:
         print(table(evaluation.scores))
+        for of_task in evaluation.classes.values():
+            few = len(of_task) <= MOST_CLASSES
+            print(
+                "\n"
+                + (table_of(of_task) if few else f"{len(of_task):,} classes: --out DIR keeps each one in classes.json")
+            )

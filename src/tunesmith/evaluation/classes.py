@@ -6,6 +6,7 @@ classes and `zero_division=0`; counts instead of calls let one bootstrap serve a
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -44,6 +45,53 @@ def confusion(items: Sequence[Item]) -> tuple[list[str], list[list[int]]]:
         named = label(item.answer, names)
         table[place[item.reference.strip()]][len(names) if named is None else place[named]] += 1
     return names, table
+
+
+@dataclass(frozen=True, slots=True)
+class OfClass:
+    """One label: of the answers that named it the share that were right, of its `support` items the share found."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+def each(items: Sequence[Item]) -> list[OfClass]:
+    """Precision, recall, F1 and support of every label among the references, sorted; 0 where nothing counts."""
+    names = sorted({item.reference.strip() for item in items})
+    hits, named, true = counts(items).sum(0).reshape(3, -1)
+    parts = zip(*(_PARTS[part](hits, named, true) for part in ("precision", "recall", "f1")), true, strict=True)
+    return [
+        OfClass(name, float(p), float(r), float(f), int(n)) for name, (p, r, f, n) in zip(names, parts, strict=True)
+    ]
+
+
+def table_of(found: Sequence[OfClass]) -> str:
+    """The labels as lines of text, one each."""
+    wide = max(5, *(len(one.label) for one in found))
+    lines = [f"{'class':<{wide}}  precision   recall       f1  support"]
+    lines += [
+        f"{one.label:<{wide}}  {one.precision:>9.4f} {one.recall:>8.4f} {one.f1:>8.4f} {one.support:>8,}"
+        for one in found
+    ]
+    return "\n".join(lines)
+
+
+def excerpt(names: Sequence[str], table: Sequence[Sequence[int]], most: int) -> tuple[list[str], list[list[int]]]:
+    """Of a `confusion` the `most` labels that are taken for others, or others for them, most often; in their order.
+
+    A column before the last counts the answers that named another label, so every row still adds up.
+    """
+    square = np.array([row[:-1] for row in table])
+    wrong = square.sum(0) + square.sum(1) - 2 * square.diagonal()
+    kept = sorted(np.argsort(-wrong, kind="stable")[:most].tolist())
+    rows = []
+    for i in kept:
+        shown = [int(square[i, j]) for j in kept]
+        rows.append([*shown, int(square[i].sum()) - sum(shown), table[i][-1]])
+    return [names[i] for i in kept], rows
 
 
 def averaged(part: Part, average: Average) -> Value:

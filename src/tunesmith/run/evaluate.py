@@ -11,9 +11,10 @@ from pathlib import Path
 import orjson
 
 from tunesmith.errors import DataError, UsageError
-from tunesmith.evaluation import benchmark
+from tunesmith.evaluation import benchmark, needs
 from tunesmith.evaluation.answering import chosen_items, items_of, suitable
 from tunesmith.evaluation.benchmark import Asked
+from tunesmith.evaluation.classes import OfClass, each
 from tunesmith.evaluation.item import Item, save_items
 from tunesmith.evaluation.metrics import LIKELIHOOD, METRICS, Metric, Score, guessed, item_scores, named, require, score
 from tunesmith.evaluation.question import Question, questions, unanswered
@@ -34,6 +35,12 @@ class Evaluation:
     items: Mapping[str, Sequence[Item]] = field(repr=False)
     said: Sequence[str] = ()
     task_versions: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> dict[str, list[OfClass]]:
+        """Precision, recall, F1 and support of each label, for the tasks that are scored by labels."""
+        by_label = {task: any(METRICS[name].needs is needs.classes for name in of) for task, of in self.scores.items()}
+        return {task: each(items) for task, items in self.items.items() if by_label.get(task)}
 
     def as_dict(self) -> dict[str, dict[str, dict[str, float | int]]]:
         """`{task: {metric: {value, low, high, items}}}`."""
@@ -63,7 +70,8 @@ def evaluate(
     """Score a run or a model on a file of examples; the task is named after the file.
 
     Without `settings` answers are greedy and may be twice as long as the longest reference. Under `out` come
-    `scores.jsonl` (every item) and `evaluation.json` (the scores, with the versions of their metrics).
+    `scores.jsonl` (every item) and `evaluation.json` (the scores, with the versions of their metrics), and
+    where labels are scored `classes.json` (each label alone).
 
     Raises:
         UsageError: a metric that is not known, or no such model.
@@ -262,6 +270,8 @@ def _write(out: Path, evaluation: Evaluation, task: str) -> None:
 
 def _write_scores(out: Path, evaluation: Evaluation) -> None:
     (out / "evaluation.json").write_bytes(orjson.dumps(evaluation.as_record(), option=orjson.OPT_INDENT_2) + b"\n")
+    if found := evaluation.classes:
+        (out / "classes.json").write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def _listed(metrics: Sequence[Metric]) -> str:

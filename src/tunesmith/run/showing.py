@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from tunesmith.evaluation.classes import confusion
+from tunesmith.evaluation.classes import confusion, excerpt
 from tunesmith.evaluation.item import Item
 from tunesmith.evaluation.metrics import guessed
 from tunesmith.training import durable
@@ -21,6 +21,8 @@ SAMPLES = "samples.json"
 SHOWN = 8
 _SETTING = re.compile(r"(?P<indent> *)(?P<name>[\w-]+):(?: (?P<value>.*?))?(?:  # (?P<origin>.*))?")
 MOST_LABELS = 40
+"""Labels of a confusion that is drawn whole; of one with more, those are drawn that are confused most."""
+EXCERPT = 20
 
 
 def keep_samples(folder: Path, items: Sequence[Item]) -> None:
@@ -42,7 +44,10 @@ def answers(folder: Path, items: Sequence[Item]) -> dict[str, JsonValue]:
     }
     (deciding, *_), _ = guessed([item.reference for item in items])
     names, table = confusion(items) if deciding.name == "accuracy" else ([], [])
-    if 1 < len(names) <= MOST_LABELS:
+    if len(names) > MOST_LABELS:
+        labels, rows = excerpt(names, table, EXCERPT)
+        found["confusion"] = {"labels": [*labels], "counts": [[*row] for row in rows], "of_labels": len(names)}
+    elif len(names) > 1:
         found["confusion"] = {"labels": [*names], "counts": [[*row] for row in table]}
     return found
 
@@ -101,7 +106,9 @@ def _sample(one: Mapping[str, str]) -> str:
 
 
 def _confusion(found: Mapping[str, Any]) -> str:
-    names, table = [*map(html.escape, found["labels"]), "none of them"], found["counts"]
+    labels, table, of = list(map(html.escape, found["labels"])), found["counts"], found.get("of_labels")
+    names = [*labels, *(["another label"] if of else []), "none of them"]
+    only = f"<p>An excerpt: the {len(labels)} of {of:,} labels that are confused most often.</p>" if of else ""
     most = max(max(row) for row in table) or 1
     head = "".join(f"<th><span>{name}</span></th>" for name in names)
     rows = "".join(
@@ -114,7 +121,7 @@ def _confusion(found: Mapping[str, Any]) -> str:
         for i, row in enumerate(table)
     )
     return (
-        "<section><h2>Confusion (row: the right label, column: the answer)</h2>"
+        f"<section><h2>Confusion (row: the right label, column: the answer)</h2>{only}"
         f'<div class="wide"><table class="confusion"><tr><td></td>{head}</tr>{rows}</table></div></section>'
     )
 

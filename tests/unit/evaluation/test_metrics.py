@@ -1,10 +1,12 @@
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from tunesmith.errors import UsageError
+from tunesmith.evaluation.classes import each
 from tunesmith.evaluation.item import Item
 from tunesmith.evaluation.metrics import METRICS, Score, guessed, item_scores, named, score, table
 
@@ -27,6 +29,18 @@ def test_precision_recall_and_f1_equal_scikit_learns(average: str) -> None:
     )
     ours = [score(METRICS[f"{part}_{average}"], items).value for part in ("precision", "recall", "f1")]
     assert ours == pytest.approx(expected[:3])
+
+
+def test_each_class_has_scikit_learns_numbers() -> None:
+    items = [*labelled(), Item("I do not know", "card"), Item("card", "never answered")]
+    names = sorted({item.reference for item in items})
+    answers = [item.answer if item.answer in names else "none" for item in items]
+    references = [item.reference for item in items]
+    expected = precision_recall_fscore_support(references, answers, labels=names, average=None, zero_division=0)
+    found = each(items)
+    assert [one.label for one in found] == names
+    for place, numbers in enumerate(zip(*expected, strict=True)):
+        assert astuple(found[place])[1:] == pytest.approx(numbers)
 
 
 def test_answers_without_a_label_count_as_misses_like_in_scikit_learn() -> None:

@@ -121,7 +121,10 @@ def test_tasks_and_labels_tell_their_metrics_with_versions(folder: Path, chats: 
     assert said[-1].endswith("letters.yaml v3: 2 questions; s; metrics: choice v1, calibration_error v1")
     kept = json.loads((tmp_path / "kept" / "evaluation.json").read_text())[str(named)]["choice"]
     assert (kept["version"], kept["task_version"]) == (1, 3)
-    found = evaluate_labels(str(folder), str(chats), "auto", say=said.append)
+    found = evaluate_labels(str(folder), str(chats), "auto", out=tmp_path / "labels", say=said.append)
+    classes = json.loads((tmp_path / "labels" / "classes.json").read_text())["words"]
+    assert [(one["label"], one["support"]) for one in classes] == [("3", 1), ("4", 4), ("5", 1)]
+    assert not (tmp_path / "kept" / "classes.json").exists()
     assert said[-1].endswith("is the answer; metrics: choice v1, f1_macro v1, calibration_error v1")
     assert found.as_record()["words"]["choice"]["version"] == 1
 

@@ -1,12 +1,13 @@
 """Answers in the report: the first ones, beside base and reference, and the confusion of labels."""
 
 from pathlib import Path
+from typing import Any
 
 from tiny_model import chat_file
 
 from tunesmith.evaluation.item import Item
 from tunesmith.recipe import load_recipe
-from tunesmith.run.showing import SHOWN, answers, keep_samples, sections, settings
+from tunesmith.run.showing import EXCERPT, MOST_LABELS, SHOWN, answers, keep_samples, sections, settings
 from tunesmith.run.train import resume, train
 
 ITEMS = [
@@ -29,6 +30,21 @@ def test_the_confusion_counts_labels_and_what_is_none_of_them(tmp_path: Path) ->
     assert answers(tmp_path, ITEMS)["confusion"] == {"labels": ["a", "b"], "counts": [[3, 3, 0], [0, 3, 3]]}
     assert "confusion" not in answers(tmp_path, [Item("long text", f"text {i}") for i in range(9)])
     assert answers(tmp_path, [Item("", "a")]) == {}
+
+
+def test_of_a_large_confusion_the_labels_that_are_confused_most_are_shown_and_it_says_so(tmp_path: Path) -> None:
+    names = [f"label {i:02}" for i in range(MOST_LABELS + 1)]
+    items = [Item(name, name) for name in names for _ in range(4)]
+    items += [Item(names[30], names[40])] * 3 + [Item(names[7], names[30]), Item("?", names[40])]
+    found: Any = answers(tmp_path, items)["confusion"]
+    assert len(found["labels"]) == EXCERPT
+    assert {names[7], names[30], names[40]} <= set(found["labels"])
+    assert found["labels"] == sorted(found["labels"])
+    assert (found["of_labels"], len(found["counts"][0])) == (41, EXCERPT + 2)
+    assert sum(found["counts"][found["labels"].index(names[40])]) == 8
+    text = "".join(sections({"confusion": found}))
+    assert "the 20 of 41 labels that are confused most often" in text
+    assert "another label" in text
 
 
 def test_what_was_answered_cannot_run_in_the_page() -> None:
