@@ -226,6 +226,7 @@ def _of_classes(part: classes.Part, average: classes.Average) -> Metric:
     return Metric(f"{part}_{average}", 1, says, classes.counts, value, kind="counts", needs=needs.classes)
 
 
+_TRIES = (1, 10, 100)
 _LOOSE = "the same, a line of politeness around it and asterisks aside"
 _LISTED = (
     _proportion("exact_match", "the answer is the reference, outer white space aside", _exact),
@@ -285,7 +286,7 @@ _LISTED = (
             kind="counts",
             needs=needs.answers(k),
         )
-        for k in (1, 10, 100)
+        for k in _TRIES
     ),
     _proportion("numeric_form", "the answer ends with a line `#### number` and stops", _ends_with_number),
     _proportion("ends_properly", "the answer stopped by the template's end token", lambda item: item.finished),
@@ -322,6 +323,9 @@ _LISTED = (
 
 LIKELIHOOD = frozenset({"loss", "perplexity", "bits_per_byte"})
 """Metrics that read the likelihood of the reference and no answer."""
+
+RUNS_CODE = frozenset({"code_runs", *(f"pass_at_{k}" for k in _TRIES)})
+"""Metrics that run what the model writes."""
 
 METRICS = {metric.name: metric for metric in _LISTED}
 

@@ -15,8 +15,20 @@ from tunesmith.evaluation import benchmark, needs
 from tunesmith.evaluation.answering import chosen_items, items_of, suitable
 from tunesmith.evaluation.benchmark import Asked
 from tunesmith.evaluation.classes import OfClass, each
+from tunesmith.evaluation.execution import containment
 from tunesmith.evaluation.item import Item, save_items
-from tunesmith.evaluation.metrics import LIKELIHOOD, METRICS, Metric, Score, guessed, item_scores, named, require, score
+from tunesmith.evaluation.metrics import (
+    LIKELIHOOD,
+    METRICS,
+    RUNS_CODE,
+    Metric,
+    Score,
+    guessed,
+    item_scores,
+    named,
+    require,
+    score,
+)
 from tunesmith.evaluation.question import Question, questions, unanswered
 from tunesmith.evaluation.task import load_task
 from tunesmith.generation.settings import GenerationSettings
@@ -275,4 +287,6 @@ def _write_scores(out: Path, evaluation: Evaluation) -> None:
 
 
 def _listed(metrics: Sequence[Metric]) -> str:
-    return ", ".join(f"{metric.name} v{metric.version}" for metric in metrics)
+    """The metrics with their versions; where one runs what the model writes, also what that cannot do."""
+    names = ", ".join(f"{metric.name} v{metric.version}" for metric in metrics)
+    return f"{names}; answers run {containment()}" if RUNS_CODE & {metric.name for metric in metrics} else names

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tunesmith.errors import DataError, UsageError
+from tunesmith.evaluation.execution import ALLOWED, containment
 from tunesmith.evaluation.item import load_items
 from tunesmith.evaluation.metrics import METRICS, score
 from tunesmith.generation.settings import GenerationSettings
@@ -127,6 +128,21 @@ def test_tasks_and_labels_tell_their_metrics_with_versions(folder: Path, chats: 
     assert not (tmp_path / "kept" / "classes.json").exists()
     assert said[-1].endswith("is the answer; metrics: choice v1, f1_macro v1, calibration_error v1")
     assert found.as_record()["words"]["choice"]["version"] == 1
+
+
+@pytest.mark.whole
+def test_how_the_code_of_answers_is_contained_is_said_aloud(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ALLOWED, "1")
+    monkeypatch.setattr("tunesmith.evaluation.execution._level", lambda: "near")
+    (tmp_path / "rows.jsonl").write_text('{"q": "x = 1", "a": "assert x == 2"}\n')
+    task = {"data": "rows.jsonl", "prompt": "{{ q }}", "answer": "{{ a }}", "max_new_tokens": 2}
+    (tmp_path / "code.yaml").write_text(json.dumps({"name": "code", "version": 1, "says": "s", **task}))
+    said: list[str] = []
+    found = evaluate_tasks(str(folder), [str(tmp_path / "code.yaml")], metrics=["code_runs"], say=said.append)
+    assert said[-1].endswith(f"metrics: code_runs v2; answers run {containment()}")
+    assert [of["code_runs"].value for of in found.scores.values()] == [0.0]
 
 
 def test_labels_among_which_no_reference_stands_are_refused(folder: Path, chats: Path, tmp_path: Path) -> None:
