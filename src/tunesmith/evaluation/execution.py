@@ -7,9 +7,10 @@ tried once, from the strictest level down, and told by `containment`:
 - On Linux with user namespaces it has no network and no other process to signal, nothing that it started outlives it,
   and it has at most 64 processes (those of root are not counted). With mounts besides, it writes no file outside an
   empty folder that is thrown away.
-- Without namespaces it has the network and the files of its user, and nothing limits how many processes it starts; they
-  are killed behind it, on systems other than Linux only those that stayed in its group.
-- Everywhere it has no environment, and limits of time and memory (of each process) and of the size of each file.
+- Without namespaces it has the network, the files and, through /proc, the environment of its user, and nothing limits
+  how many processes it starts; they are killed behind it, on systems other than Linux only those that stayed in its
+  group.
+- Everywhere it is handed no environment, and has limits of time and memory (of each process) and of the size of a file.
 
 Not contained: it reads what its user may read, and a program that looks for the token in its own open files, or bends
 what its tests call, passes. This is a wall against accidents and short cuts, not against an attacker, so nothing here

@@ -80,7 +80,7 @@ def unanswered(questions: Sequence[Question], labels: Sequence[str] = ()) -> lis
     return [
         Item(
             "",
-            question.reference,
+            question.reference.strip() if labels else question.reference,
             nats=0.0,
             targets=question.targets,
             prompt=question.prompt[-1].content,

@@ -123,6 +123,8 @@ def evaluate_labels(
     known, task = label_set(labels, asked), Path(data).stem
     require(chosen, unanswered(asked, known))
     said = f"labels: the likeliest of {len(known)} is the answer; metrics: {_listed(chosen)}"
+    if strange := sum(question.reference.strip() not in known for question in asked):
+        said += f"; {strange:,} of {len(asked):,} references are none of the labels, so they count as wrong"
     say(said)
     longest = max(len(part) for question in asked for part in question.parts) + max(map(len, known))
     items = chosen_items(opened.network(longest), opened.encoder, asked, known)

@@ -145,6 +145,19 @@ def test_how_the_code_of_answers_is_contained_is_said_aloud(
     assert [of["code_runs"].value for of in found.scores.values()] == [0.0]
 
 
+def test_references_that_are_none_of_the_labels_are_told_and_white_space_around_one_is_not(
+    folder: Path, tmp_path: Path
+) -> None:
+    rows = [{"prompt": f"word {i}", "completion": text} for i, text in enumerate((" yes", " no", " maybe"))]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "labels.txt").write_text("yes\nno\n")
+    said: list[str] = []
+    names = (str(folder), str(tmp_path / "rows.jsonl"), str(tmp_path / "labels.txt"))
+    found = evaluate_labels(*names, metrics=["choice"], say=said.append)
+    assert said[-1].endswith("; 1 of 3 references are none of the labels, so they count as wrong")
+    assert [item.reference for item in found.items["rows"]] == ["yes", "no", "maybe"]
+
+
 def test_labels_among_which_no_reference_stands_are_refused(folder: Path, chats: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("five\nfour\n")
     with pytest.raises(UsageError, match=r"choice: .*no reference is one of the options.*\['five', 'four'\] for '5'"):
