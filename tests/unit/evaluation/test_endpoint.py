@@ -9,7 +9,7 @@ import pytest
 
 from tunesmith.data.example import Example, Message, Origin, Passage
 from tunesmith.errors import DataError, UsageError
-from tunesmith.evaluation.endpoint import Endpoint, endpoint_items, is_endpoint
+from tunesmith.evaluation.endpoint import TRIES, Endpoint, endpoint_items, is_endpoint
 
 
 class Parrot(BaseHTTPRequestHandler):
@@ -54,6 +54,69 @@ def test_an_endpoint_that_refuses_or_is_not_there_is_told_in_a_sentence(url: str
         Endpoint.of("http://127.0.0.1:9/v1#x").answer([Message("user", "hello")], max_tokens=3)
     with pytest.raises(UsageError, match="needs the name of a model"):
         Endpoint.of("http://host/v1")
+
+
+class Busy(BaseHTTPRequestHandler):
+    """Answers what is in `replies`, one after the other: a status with headers, or `cut` for a connection that ends."""
+
+    replies: list[tuple[int, dict[str, str]] | str]
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        said = type(self).replies.pop(0)
+        if isinstance(said, str):
+            self.close_connection = True
+            return
+        status, headers = said
+        body = b'{"choices": [{"message": {"content": "done"}, "finish_reason": "length"}]}'
+        self.send_response_only(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
+def asked(*replies: tuple[int, dict[str, str]] | str) -> tuple[str, list[float]]:
+    """The answer (or why there is none) of a server that replies so, and the seconds waited on the way."""
+    handler = type("Replies", (Busy,), {"replies": list(replies)})
+    waited: list[float] = []
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        endpoint = Endpoint(f"http://127.0.0.1:{server.server_address[1]}/v1", "m", waited.append)
+        try:
+            said = endpoint.answer([Message("user", "hello")], max_tokens=3)[0]
+        except UsageError as error:
+            said = str(error)
+        server.shutdown()
+        thread.join()
+    return said, waited
+
+
+def test_a_server_that_is_busy_is_asked_again_after_growing_waits() -> None:
+    assert asked((429, {}), (503, {}), "cut", (500, {}), (200, {})) == ("done", [1.0, 2.0, 4.0, 8.0])
+
+
+def test_the_wait_that_a_server_asks_for_is_kept() -> None:
+    dates = {"Date": "Mon, 23 Nov 2026 10:00:00 GMT", "Retry-After": "Mon, 23 Nov 2026 10:00:50 GMT"}
+    assert asked((429, {"Retry-After": "7"}), (503, dates), (429, {"Retry-After": "soon"}), (200, {})) == (
+        "done", [7.0, 50.0, 4.0],
+    )  # fmt: skip
+
+
+def test_the_tries_are_bounded_and_what_cannot_help_is_not_tried_again() -> None:
+    said, waited = asked(*[(429, {})] * TRIES)
+    assert "asked 7 times: refused with 429" in said
+    assert waited == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
+    said, waited = asked((429, {"Retry-After": "3600"}))
+    assert "refused with 429" in said
+    assert waited == []
+    said, waited = asked((400, {}))
+    assert "refused with 400" in said
+    assert waited == []
 
 
 def test_text_without_a_question_is_refused() -> None:

@@ -9,6 +9,7 @@ import pytest
 from tunesmith.data.example import Message
 from tunesmith.errors import DataError, UsageError
 from tunesmith.evaluation.judging import Judge
+from tunesmith.evaluation.said import Said
 from tunesmith.run import judge as module
 from tunesmith.run.judge import judge
 
@@ -33,7 +34,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def speakers(name: str, *, tokens: int, say: object) -> Judge:
+def speakers(name: str, *, tokens: int, said: Said, say: object) -> Judge:
     """`good` always says good; the judge prefers what says good and marks 8."""
 
     def judging(asked: Sequence[Sequence[Message]]) -> list[str]:
@@ -69,6 +70,39 @@ def test_both_turns_of_mt_bench_are_asked_and_marked(files: Path, monkeypatch: p
     }  # fmt: skip
     assert any("says nothing gets 8.0 of 10" in text for text in found.warnings)
     assert judge("good", "mt_bench", "judge", against="bad", say=quiet).scores["win_rate"].value == 1.0
+
+
+def test_a_judging_that_was_stopped_asks_only_the_rest_and_scores_the_same(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def counted(name: str, *, tokens: int, said: Said, say: object) -> Judge:
+        speak = speakers(name, tokens=tokens, said=said, say=say)
+
+        def answers(conversations: Sequence[Sequence[Message]]) -> Sequence[str]:
+            if stops and name == "judge" and len(asked) >= 10:
+                raise KeyboardInterrupt
+            asked.extend([name] * len(conversations))
+            return speak(conversations)
+
+        return said.by(name, answers)
+
+    monkeypatch.setattr(module, "speaker", counted)
+    stops = False
+    whole = judge("good", "alpaca_eval", "judge", out=files / "whole", say=quiet)
+    count, stops = len(asked), True
+    asked.clear()
+    with pytest.raises(KeyboardInterrupt):
+        judge("good", "alpaca_eval", "judge", out=files / "out", say=quiet)
+    assert asked.count("good") == 6
+    stops, told = False, list[str]()
+    again = judge("good", "alpaca_eval", "judge", out=files / "out", say=told.append)
+    assert len(asked) == count
+    assert any("answers and verdicts were said before" in text for text in told)
+    assert again.as_dict() == whole.as_dict()
+    lines = [(files / name / "judged.jsonl").read_text() for name in ("whole", "out")]
+    assert lines[0] == lines[1]
 
 
 def test_an_unknown_task_or_a_missing_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
