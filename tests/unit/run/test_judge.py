@@ -1,17 +1,23 @@
 """The verb judge: files of the benchmarks in, win rates, marks and guards out."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from chat_server import chat_server
+from tiny_model import tiny_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tunesmith.data.example import Message
 from tunesmith.errors import DataError, UsageError
 from tunesmith.evaluation.judging import Judge
 from tunesmith.evaluation.said import Said
 from tunesmith.run import judge as module
-from tunesmith.run.judge import judge
+from tunesmith.run.judge import judge, speaker
 
 
 def quiet(text: str) -> None:
@@ -111,3 +117,78 @@ def test_an_unknown_task_or_a_missing_file_is_told(tmp_path: Path, monkeypatch: 
         judge("a", "chess", "b", say=quiet)
     with pytest.raises(DataError, match="TUNESMITH_DATA"):
         judge("a", "alpaca_eval", "b", say=quiet)
+
+
+ASKED = [[Message("system", "Be short."), Message("user", word)] for word in ("an apple?", "a pear?", "a long plum?")]
+
+
+@pytest.fixture
+def talkative(folder: Path, tmp_path: Path) -> Path:
+    """The small model with layers strong enough that it does not only repeat what it read last."""
+    shutil.copytree(folder, tmp_path / "talkative")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    for weight in model.model.layers.parameters():
+        weight.data *= 10 if weight.dim() > 1 else 1
+    model.save_pretrained(tmp_path / "talkative")
+    return tmp_path / "talkative"
+
+
+def test_a_model_that_speaks_says_what_transformers_says(talkative: Path) -> None:
+    words = AutoTokenizer.from_pretrained(talkative)
+    model = AutoModelForCausalLM.from_pretrained(talkative, dtype=torch.float32)
+    expected = []
+    for messages in ASKED:
+        turns = [{"role": message.role, "content": message.content} for message in messages]
+        ids = words.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        found = model.generate(**ids, max_new_tokens=6, do_sample=False, pad_token_id=0)
+        expected.append(words.decode(found[0, ids["input_ids"].shape[1] :], skip_special_tokens=True))
+    assert speaker(str(talkative), tokens=6, said=Said(), say=quiet)(ASKED) == expected
+    assert len(set(expected)) > 1, "a model that says the same to everything proves nothing"
+
+
+def test_a_model_is_known_again_by_its_weights_and_not_by_its_name(folder: Path, run: Path, tmp_path: Path) -> None:
+    said = Said(tmp_path / "said.jsonl")
+    before = speaker(str(folder), tokens=4, said=said, say=quiet)(ASKED)
+    shutil.copytree(folder, tmp_path / "copy")
+    assert speaker(str(tmp_path / "copy"), tokens=4, said=said, say=quiet)(ASKED) == before
+    assert said.taken == 3
+    speaker(str(run), tokens=4, said=said, say=quiet)(ASKED)
+    speaker(str(folder), tokens=3, said=said, say=quiet)(ASKED)
+    assert said.taken == 3
+
+
+def likes_good(body: dict[str, Any]) -> str:
+    """A judge that prefers what says good, and otherwise what the model of the name `good` says."""
+    if body["model"] != "judge":
+        return str(body["model"])
+    first, second = body["messages"][-1]["content"].split("[Answer A]")[1].split("[Answer B]")
+    return "[[A]]" if "good" in first and "good" not in second else "[[B]]" if "good" in second else "[[C]]"
+
+
+def test_endpoints_answer_and_judge_and_are_not_asked_twice(files: Path) -> None:
+    with chat_server(likes_good) as server:
+        names = (f"{server.url}#good", "alpaca_eval", f"{server.url}#judge")
+        found = judge(*names, out=files / "out", say=quiet)
+        asked = list(server.asked)
+        again = judge(*names, out=files / "out", say=quiet)
+        assert len(server.asked) == len(asked)
+    assert again.as_dict() == found.as_dict()
+    assert {(body["model"], body["max_tokens"], body["temperature"]) for body in asked} == {
+        ("good", module.ANSWER_TOKENS, 0), ("judge", module.VERDICT_TOKENS, 0),
+    }  # fmt: skip
+    assert found.items[1]["ours"] == "good"
+    assert found.items[1]["points"] == 1.0
+
+
+def test_a_model_here_may_judge_and_what_it_mumbles_counts_for_nobody(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ANSWER_TOKENS", 4)
+    monkeypatch.setattr(module, "VERDICT_TOKENS", 4)
+    model = str(tiny_model(tmp_path / "model", context=2048))
+    found = judge(model, "alpaca_eval", model, limit=2, out=files / "out", say=quiet)
+    assert found.scores["win_rate"].items == 0
+    assert any("4 of 4 verdicts could not be read" in text for text in found.warnings)
+    said = [json.loads(line)["said"] for line in (files / "out" / "said.jsonl").read_text().splitlines()]
+    assert len(said) == 2 + 4 + 4
+    assert any(said)
