@@ -17,19 +17,19 @@ import orjson
 from tunesmith.data.example import Message
 from tunesmith.errors import DataError, UsageError
 from tunesmith.evaluation.endpoint import Endpoint, is_endpoint
-from tunesmith.evaluation.judging import (
-    NOTHING,
-    Judge,
+from tunesmith.evaluation.judging import NOTHING, Judge, Preferences, compare_answers, longer_wins, warnings
+from tunesmith.evaluation.metrics import Score
+from tunesmith.evaluation.mt_bench import (
+    OURS,
+    TURNS,
+    Prompts,
     Talk,
-    compare_answers,
     longer_marks,
-    longer_wins,
     mark_warnings,
     mean_mark,
+    preferred_talks,
     rated,
-    warnings,
 )
-from tunesmith.evaluation.metrics import Score
 from tunesmith.evaluation.places import files_of
 from tunesmith.evaluation.said import Said
 from tunesmith.generation.decode import generate
@@ -105,8 +105,8 @@ def judge(
     """The answers of `model` to `alpaca_eval` or `mt_bench`, judged `by` a model or an endpoint.
 
     AlpacaEval: the win rate against the published reference outputs, or `against` another model, each pair in both
-    orders; raw, not length-controlled. MT-Bench: marks from 1 to 10 of both turns; with `against`, the win rate of
-    whole talks in both orders. Under `out` come `judged.json`, `judged.jsonl` and, as they are said, all answers and
+    orders; raw, not length-controlled. MT-Bench: marks from 1 to 10 of both turns; with `against`, the win rate
+    of each turn in both orders. Under `out` come `judged.json`, `judged.jsonl` and, as they are said, all answers and
     verdicts (`said.jsonl`); what stands there from the same speakers and prompts is not asked again.
 
     Raises:
@@ -142,35 +142,36 @@ def _alpaca(model: str, by: str, against: str | None, limit: int | None, speak: 
     theirs = [row["output"] for row in rows]
     if against is not None:
         theirs = list(speak(against, tokens=ANSWER_TOKENS)(requests))
-    return _preferred(requests, ours, theirs, speak(by, tokens=VERDICT_TOKENS))
-
-
-def _preferred(
-    requests: Sequence[Sequence[Message]], ours: Sequence[str], theirs: Sequence[str], judging: Judge
-) -> Judged:
+    judging = speak(by, tokens=VERDICT_TOKENS)
     found = compare_answers(judging, requests, ours, theirs)
     some = requests[:GUARDED]
     nothing = compare_answers(judging, some, [NOTHING] * len(some), theirs[:GUARDED])
-    longer = longer_wins(found.points, ours, theirs)
-    scores = {"win_rate": found.rate, "win_rate_of_nothing": nothing.rate, "longer_wins": longer}
-    told = warnings(nothing, longer)
-    if found.unread:
-        told.append(f"{found.unread} of {2 * len(requests)} verdicts could not be read; they count for nobody")
-    told.append(f"both orders agree on {found.agreed} of {len(requests)} items; where they do not, nobody won")
     items = [
         {"index": i, "request": request[-1].content, "ours": a, "theirs": b, "points": point}
         for i, (request, a, b, point) in enumerate(zip(requests, ours, theirs, found.points, strict=True))
     ]
+    scores, told = _guarded(found, nothing, ours, theirs)
     return Judged(scores, told, items)
+
+
+def _guarded(
+    found: Preferences, nothing: Preferences, ours: Sequence[str], theirs: Sequence[str]
+) -> tuple[dict[str, Score], list[str]]:
+    """The win rate beside its guards, and what makes the judge doubtful."""
+    longer, pairs = longer_wins(found.points, ours, theirs), len(found.points)
+    told = warnings(nothing, longer)
+    if found.unread:
+        told.append(f"{found.unread} of {2 * pairs} verdicts could not be read; they count for nobody")
+    told.append(f"both orders agree on {found.agreed} of {pairs} pairs; where they do not, nobody won")
+    return {"win_rate": found.rate, "win_rate_of_nothing": nothing.rate, "longer_wins": longer}, told
 
 
 def _marks(model: str, by: str, limit: int | None, speak: Speak) -> Judged:
     talks = _asked(model, limit, speak)
-    prompts = {row["name"]: row for row in _rows(PROMPTS)}
+    prompts = _prompts()
     judging = speak(by, tokens=VERDICT_TOKENS)
     marks = rated(judging, prompts, talks)
-    silent = [replace(talk, answers=(NOTHING,) * len(talk.answers)) for talk in talks[:GUARDED]]
-    nothing, longer = mean_mark(rated(judging, prompts, silent)), longer_marks(talks, marks)
+    nothing, longer = mean_mark(rated(judging, prompts, _silent(talks))), longer_marks(talks, marks)
     named = {
         "mark": mean_mark(marks), "mark_first_turn": mean_mark(marks, (0,)), "mark_second_turn": mean_mark(marks, (1,)),
         "mark_of_nothing": nothing, "longer_marked_higher": longer,
@@ -181,7 +182,7 @@ def _marks(model: str, by: str, limit: int | None, speak: Speak) -> Judged:
     if unread:
         told.append(f"{unread} of {2 * len(talks)} marks could not be read; they count for nobody")
     items = [
-        {"index": i, "questions": talk.questions, "answers": talk.answers, "marks": of}
+        {"index": i, "questions": talk.questions, "answers": talk.answers, "marks": of, "references": talk.references}
         for i, (talk, of) in enumerate(zip(talks, marks, strict=True))
     ]
     return Judged(scores, told, items)
@@ -189,19 +190,54 @@ def _marks(model: str, by: str, limit: int | None, speak: Speak) -> Judged:
 
 def _talks(model: str, by: str, against: str, limit: int | None, speak: Speak) -> Judged:
     ours, theirs = _asked(model, limit, speak), _asked(against, limit, speak)
-    requests = [[Message("user", question) for question in talk.questions] for talk in ours]
-    texts = [["\n\n[next turn]\n".join(talk.answers) for talk in side] for side in (ours, theirs)]
-    return _preferred(requests, texts[0], texts[1], speak(by, tokens=VERDICT_TOKENS))
+    judging, prompts = speak(by, tokens=VERDICT_TOKENS), _pair_prompts()
+    found = preferred_talks(judging, prompts, ours, theirs)
+    nothing = preferred_talks(judging, prompts, _silent(ours), theirs[:GUARDED])
+    texts = [[answer for talk in side for answer in talk.answers] for side in (ours, theirs)]
+    scores, told = _guarded(found, nothing, *texts)
+    for turn, name in enumerate(("win_rate_first_turn", "win_rate_second_turn")):
+        scores[name] = Preferences(found.points[turn::TURNS], 0, 0).rate
+    if prompts is OURS:
+        told.append(f"{PROMPTS} holds no prompts for pairs, so our own were used: no rate of MT-Bench")
+    items = [
+        {
+            "index": i, "questions": a.questions, "references": a.references, "ours": a.answers, "theirs": b.answers,
+            "points": found.points[TURNS * i : TURNS * (i + 1)],
+        }
+        for i, (a, b) in enumerate(zip(ours, theirs, strict=True))
+    ]  # fmt: skip
+    return Judged(scores, told, items)
+
+
+def _silent(talks: Sequence[Talk]) -> list[Talk]:
+    """Some of the talks, answered with nothing."""
+    return [replace(talk, answers=(NOTHING,) * len(talk.answers)) for talk in talks[:GUARDED]]
+
+
+def _prompts() -> Prompts:
+    return {str(row.get("name")): row for row in _rows(PROMPTS)}
+
+
+def _pair_prompts() -> Prompts:
+    """The benchmark's own where its file is here and has them, else ours."""
+    try:
+        _file(PROMPTS)
+    except DataError:
+        return OURS
+    found = _prompts()
+    return found if OURS.keys() <= found.keys() else OURS
 
 
 def _asked(model: str, limit: int | None, speak: Speak) -> list[Talk]:
     """Both turns of MT-Bench's questions, answered one after the other."""
     rows = _rows(QUESTIONS)[:limit]
     references = {row["question_id"]: tuple(row["choices"][0]["turns"]) for row in _rows(REFERENCES)}
+    if short := [name for name, turns in references.items() if len(turns) != TURNS]:
+        raise DataError(f"{REFERENCES}: question {short[0]} has no reference for each of {TURNS} turns. Correct it.")
     answering = speak(model, tokens=ANSWER_TOKENS)
     talks: list[list[Message]] = [[] for _ in rows]
     answers: list[list[str]] = [[] for _ in rows]
-    for turn in range(2):
+    for turn in range(TURNS):
         for talk, row in zip(talks, rows, strict=True):
             talk.append(Message("user", row["turns"][turn]))
         for talk, given, text in zip(talks, answers, answering(talks), strict=True):

@@ -8,14 +8,9 @@ from tunesmith.data.example import Message
 from tunesmith.evaluation.judging import (
     NOTHING,
     Preferences,
-    Talk,
     compare_answers,
-    longer_marks,
     longer_wins,
-    mark,
-    mark_warnings,
-    mean_mark,
-    rated,
+    preferred,
     verdict,
     warnings,
 )
@@ -50,6 +45,22 @@ def test_a_judge_who_goes_by_the_place_makes_nobody_win() -> None:
     assert found.agreed == 0
 
 
+def test_a_pair_that_is_won_in_one_order_and_even_in_the_other_is_even() -> None:
+    pair = ([Message("user", "ours first")], [Message("user", "ours second")])
+    found = preferred(lambda asked: ["[[A]]" if "first" in m[0].content else "[[C]]" for m in asked], [pair])
+    assert (found.points, found.agreed) == ((0.5,), 0)
+    half = preferred(lambda asked: ["[[A]]" if "first" in m[0].content else "?" for m in asked], [pair])
+    assert (half.points, half.unread) == ((1.0,), 1)
+
+
+def test_turns_of_one_question_are_one_item_of_the_interval() -> None:
+    turns = tuple(float(i // 2 % 2) for i in range(40))
+    alone, together = Preferences(turns, 40, 0).rate, Preferences(turns, 40, 0, together=2).rate
+    assert (alone.value, together.value, alone.items, together.items) == (0.5, 0.5, 40, 20)
+    assert together.high - together.low > 1.2 * (alone.high - alone.low)
+    assert Preferences((1.0, None, None, None), 1, 3, together=2).rate.items == 1
+
+
 def test_what_cannot_be_read_counts_for_nobody() -> None:
     found = compare_answers(lambda asked: ["who knows"] * len(asked), REQUESTS, ["a"] * 4, ["b"] * 4)
     assert found.points == (None,) * 4
@@ -64,11 +75,6 @@ def test_the_last_verdict_counts(text: str, found: float | None) -> None:
     assert verdict(text) == found
 
 
-@pytest.mark.parametrize(("text", "found"), [("Rating: [[7]]", 7.0), ("[[7.5]]", 7.5), ("[[11]]", None), ("7", None)])
-def test_a_mark_is_one_to_ten(text: str, found: float | None) -> None:
-    assert mark(text) == found
-
-
 def test_a_judge_that_is_fooled_or_likes_length_is_warned_of() -> None:
     fooled = Preferences((1.0,) * 10, 10, 0)
     honest = compare_answers(likes_good, REQUESTS, [NOTHING] * 4, ["good"] * 4)
@@ -77,36 +83,3 @@ def test_a_judge_that_is_fooled_or_likes_length_is_warned_of() -> None:
     assert (longer.value, even.value, even.items) == (1.0, 0.5, 2)
     assert warnings(honest, even) == []
     assert len(warnings(fooled, longer)) == 2
-
-
-def test_both_turns_are_marked_by_the_prompts_of_the_benchmark() -> None:
-    prompts = {
-        "single-v1": {"system_prompt": "s", "prompt_template": "{question} {answer}"},
-        "single-v1-multi-turn": {"system_prompt": "", "prompt_template": "{question_2} {answer_2} {kept}"},
-        "single-math-v1": {"system_prompt": "m", "prompt_template": "{ref_answer_1} {answer}"},
-        "single-math-v1-multi-turn": {"system_prompt": "m", "prompt_template": "{ref_answer_2}"},
-    }
-    seen: list[Sequence[Message]] = []
-
-    def judge(asked: Sequence[Sequence[Message]]) -> list[str]:
-        seen.extend(asked)
-        return [f"[[{n}]]" for n in range(1, len(asked) + 1)]
-
-    talks = [Talk(("q1", "q2"), ("a1", "a2")), Talk(("q1", "q2"), ("a1", "a2"), ("r1", "r2"))]
-    assert rated(judge, prompts, talks) == [[1.0, 2.0], [3.0, 4.0]]
-    assert [messages[-1].content for messages in seen] == ["q1 a1", "q2 a2 {kept}", "r1 a1", "r2"]
-    assert [messages[0].role for messages in seen] == ["system", "user", "system", "system"]
-
-
-def test_longer_answers_that_are_marked_higher_are_told() -> None:
-    talks = [Talk(("q", "r"), ("a" * (1 + i % 2 * 9), "b" * (1 + i % 2 * 9))) for i in range(20)]
-    marks: list[list[float | None]] = [[8.0, 9.0] if i % 2 else [3.0, None] for i in range(20)]
-    longer = longer_marks(talks, marks)
-    assert longer is not None
-    assert longer.value == pytest.approx(5.5)
-    assert any("get 5.5" in text for text in mark_warnings(None, longer))
-    assert longer_marks(talks, [[None, None]] * 20) is None
-    assert mean_mark([[None, None]]) is None
-    found = mean_mark(marks)
-    assert found is not None
-    assert found.value == pytest.approx((10 * 17 + 10 * 3) / 30)

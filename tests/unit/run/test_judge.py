@@ -32,7 +32,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = [{"instruction": f"say {i}", "output": "bad" if i % 2 else "good good"} for i in range(6)]
     (tmp_path / module.ALPACA).write_text(json.dumps(rows))
     (tmp_path / module.QUESTIONS).write_text('{"question_id": 1, "turns": ["one", "two"]}\n')
-    (tmp_path / module.REFERENCES).write_text('{"question_id": 2, "choices": [{"turns": ["r"]}]}\n')
+    (tmp_path / module.REFERENCES).write_text('{"question_id": 2, "choices": [{"turns": ["r", "s"]}]}\n')
     prompts = [
         {"name": f"single-v1{end}", "system_prompt": "", "prompt_template": "{answer}"} for end in ("", "-multi-turn")
     ]
@@ -75,7 +75,42 @@ def test_both_turns_of_mt_bench_are_asked_and_marked(files: Path, monkeypatch: p
         "mark": 8.0, "mark_first_turn": 8.0, "mark_second_turn": 8.0, "mark_of_nothing": 8.0,
     }  # fmt: skip
     assert any("says nothing gets 8.0 of 10" in text for text in found.warnings)
-    assert judge("good", "mt_bench", "judge", against="bad", say=quiet).scores["win_rate"].value == 1.0
+    (item,) = found.items
+    assert (item["answers"], item["references"]) == (("good", "good"), ())
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_pairs_of_mt_bench_are_judged_turn_by_turn_by_the_published_prompts_where_they_are_here(
+    files: Path, monkeypatch: pytest.MonkeyPatch, published: bool
+) -> None:
+    monkeypatch.setattr(module, "speaker", speakers)
+    both = "[Answer A]{answer_a}[Answer B]{answer_b}"
+    last = "[Answer A]{answer_a_1}{answer_a_2}[Answer B]{answer_b_1}{answer_b_2}"
+    if published:
+        prompts = [
+            {"name": f"{kind}{end}", "system_prompt": "", "prompt_template": last if end else both}
+            for kind in ("pair-v2", "pair-math-v1") for end in ("", "-multi-turn")
+        ]  # fmt: skip
+        (files / module.PROMPTS).write_text("\n".join(map(json.dumps, prompts)))
+    else:
+        (files / module.PROMPTS).unlink()
+    (files / module.REFERENCES).write_text('{"question_id": 1, "choices": [{"turns": ["r", "s"]}]}\n')
+    found = judge("good", "mt_bench", "judge", against="bad", out=files / "out", say=quiet)
+    assert {name: s.value for name, s in found.scores.items()} == {
+        "win_rate": 1.0, "win_rate_first_turn": 1.0, "win_rate_second_turn": 1.0, "win_rate_of_nothing": 0.5,
+        "longer_wins": 1.0,
+    }  # fmt: skip
+    assert found.scores["win_rate"].items == 1
+    assert any("our own were used" in text for text in found.warnings) != published
+    (item,) = [json.loads(line) for line in (files / "out" / "judged.jsonl").read_text().splitlines()]
+    assert (item["references"], item["points"]) == (["r", "s"], [1.0, 1.0])
+
+
+def test_a_reference_without_both_turns_is_refused(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "speaker", speakers)
+    (files / module.REFERENCES).write_text('{"question_id": 1, "choices": [{"turns": ["r"]}]}\n')
+    with pytest.raises(DataError, match="question 1 has no reference for each of 2 turns"):
+        judge("good", "mt_bench", "judge", say=quiet)
 
 
 def test_a_judging_that_was_stopped_asks_only_the_rest_and_scores_the_same(
