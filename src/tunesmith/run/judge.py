@@ -104,8 +104,9 @@ def judge(
 ) -> Judged:
     """The answers of `model` to `alpaca_eval` or `mt_bench`, judged `by` a model or an endpoint.
 
-    AlpacaEval: the win rate against the published reference outputs, or `against` another model, each pair in both
-    orders; raw, not length-controlled. MT-Bench: marks from 1 to 10 of both turns; with `against`, the win rate
+    AlpacaEval: the win rate against the published outputs of text-davinci-003, or `against` those of another file
+    (`gpt4_1106_preview.json`) or another model, each pair in both orders by a prompt of our own; raw, not
+    length-controlled. MT-Bench: marks from 1 to 10 of both turns; with `against`, the win rate
     of each turn in both orders. Under `out` come `judged.json`, `judged.jsonl` and, as they are said, all answers and
     verdicts (`said.jsonl`); what stands there from the same speakers and prompts is not asked again.
 
@@ -115,6 +116,8 @@ def judge(
     """
     if task not in ("alpaca_eval", "mt_bench"):
         raise UsageError(f"There is no judged task {task!r}. Known: alpaca_eval, mt_bench.")
+    if task == "mt_bench" and _is_file(against):
+        raise UsageError(f"{against}: MT-Bench has no published outputs to win against. Name a model or an endpoint.")
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     said = Said(out / SAID if out is not None else None)
@@ -130,17 +133,19 @@ def judge(
     for warning in found.warnings:
         say(f"warning: {warning}")
     if out is not None:
+        told = {"model": model, "task": task, "by": by, "against": against, **found.as_dict()}
         (out / "judged.jsonl").write_text("".join(json.dumps(item) + "\n" for item in found.items), encoding="utf-8")
-        (out / "judged.json").write_bytes(orjson.dumps(found.as_dict(), option=orjson.OPT_INDENT_2) + b"\n")
+        (out / "judged.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n")
     return found
 
 
 def _alpaca(model: str, by: str, against: str | None, limit: int | None, speak: Speak) -> Judged:
-    rows = json.loads(_file(ALPACA).read_text(encoding="utf-8"))[:limit]
+    published = against if _is_file(against) else None
+    rows = _outputs(published or ALPACA)[:limit]
     requests = [[Message("user", row["instruction"])] for row in rows]
     ours = speak(model, tokens=ANSWER_TOKENS)(requests)
     theirs = [row["output"] for row in rows]
-    if against is not None:
+    if against is not None and published is None:
         theirs = list(speak(against, tokens=ANSWER_TOKENS)(requests))
     judging = speak(by, tokens=VERDICT_TOKENS)
     found = compare_answers(judging, requests, ours, theirs)
@@ -247,6 +252,22 @@ def _asked(model: str, limit: int | None, speak: Speak) -> list[Talk]:
         Talk(tuple(row["turns"]), tuple(given), references.get(row["question_id"], ()))
         for row, given in zip(rows, answers, strict=True)
     ]
+
+
+def _is_file(against: str | None) -> bool:
+    """Whether it is published outputs that are named, not a model."""
+    return against is not None and against.endswith(".json") and not is_endpoint(against)
+
+
+def _outputs(name: str) -> list[dict[str, str]]:
+    """Requests with somebody's outputs: a file of your own, or one of the benchmark's by its name."""
+    path = Path(name) if Path(name).is_file() else _file(name if "/" in name else f"{Path(ALPACA).parent}/{name}")
+    try:
+        return [{key: str(row[key]) for key in ("instruction", "output")} for row in json.loads(path.read_bytes())]
+    except (ValueError, LookupError, TypeError) as error:
+        raise DataError(
+            f"{path}: not outputs of AlpacaEval, a JSON list of instruction and output ({error!r})."
+        ) from error
 
 
 def _file(name: str) -> Path:

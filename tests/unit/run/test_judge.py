@@ -68,6 +68,24 @@ def test_answers_win_against_the_references_and_the_guards_stand_beside(
     assert judge("good", "alpaca_eval", "judge", against="good", limit=2, say=quiet).scores["win_rate"].value == 0.5
 
 
+def test_the_outputs_to_win_against_may_be_another_file(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "speaker", speakers)
+    rows = [{"instruction": f"ask {i}", "output": "bad"} for i in range(3)]
+    (files / "alpaca_eval" / "gpt4.json").write_text(json.dumps(rows))
+    found = judge("good", "alpaca_eval", "judge", against="gpt4.json", out=files / "out", say=quiet)
+    assert (found.scores["win_rate"].value, found.scores["win_rate"].items) == (1.0, 3)
+    assert found.items[0]["request"] == "ask 0"
+    assert json.loads((files / "out" / "judged.json").read_text())["against"] == "gpt4.json"
+    (files / "mine.json").write_text(json.dumps(rows[:1]))
+    mine = judge("good", "alpaca_eval", "judge", against=str(files / "mine.json"), say=quiet)
+    assert mine.scores["win_rate"].items == 1
+    (files / "mine.json").write_text('[{"instruction": "say"}]')
+    with pytest.raises(DataError, match="instruction and output"):
+        judge("good", "alpaca_eval", "judge", against=str(files / "mine.json"), say=quiet)
+    with pytest.raises(UsageError, match="no published outputs"):
+        judge("good", "mt_bench", "judge", against="gpt4.json", say=quiet)
+
+
 def test_both_turns_of_mt_bench_are_asked_and_marked(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "speaker", speakers)
     found = judge("good", "mt_bench", "judge", say=quiet)
