@@ -34,6 +34,7 @@ def compare(
     """
     from tunesmith.errors import UsageError
     from tunesmith.evaluation.compare import table
+    from tunesmith.evaluation.votes import Contest
     from tunesmith.run.blind import Ballot, serve
     from tunesmith.run.compare import answers_of, compare_models
     from tunesmith.run.compare_page import write_page
@@ -45,7 +46,7 @@ def compare(
         if task:
             raise UsageError("--blind shows what was written, and a benchmark's options are only scored. Give --data.")
         left, right = answers_of(models, data, metrics=tuple(metric or ()), limit=limit, say=to_stderr)
-        print(serve(Ballot(left, right, votes), port=port, tell=to_stderr))
+        print(serve(Ballot(Contest((models[0], models[1]), left, right), votes), port=port, tell=to_stderr))
         return
     found = compare_models(models, data, tasks=task or (), metrics=tuple(metric or ()), limit=limit)
     for of_task, each in found.comparisons.items():

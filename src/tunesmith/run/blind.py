@@ -7,14 +7,13 @@ request, so no other page in the browser can vote. A vote is on the disk before 
 import json
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import UsageError
-from tunesmith.evaluation.item import Item
-from tunesmith.evaluation.votes import Tally, load_votes, side, swapped, tally
+from tunesmith.evaluation.votes import Contest, Tally, load_votes, side, tally
 
 LARGEST = 1000
 """Bytes of a vote as it is sent, at most."""
@@ -23,12 +22,11 @@ LARGEST = 1000
 class Ballot:
     """What is voted on, and the file that keeps the votes. Items on which both said the same are left out."""
 
-    def __init__(self, left: Sequence[Item], right: Sequence[Item], kept: Path) -> None:
-        self._pairs = {
-            place: (a, b) for place, (a, b) in enumerate(zip(left, right, strict=True)) if a.answer != b.answer
-        }
-        self._kept = kept
-        self.votes = load_votes(kept)
+    def __init__(self, contest: Contest, kept: Path) -> None:
+        pairs = enumerate(zip(contest.left, contest.right, strict=True))
+        self._pairs = {place: (a, b) for place, (a, b) in pairs if a.answer != b.answer}
+        self._contest, self._kept = contest, kept
+        self.votes, self.unsure = load_votes(kept, contest)
         if not self._pairs:
             raise UsageError("Both answered the same everywhere, so there is nothing to vote on.")
 
@@ -38,7 +36,7 @@ class Ballot:
         if not left:
             return None
         a, b = self._pairs[left[0]]
-        first, second = (b, a) if swapped(left[0], a.prompt) else (a, b)
+        first, second = (b, a) if self._contest.swapped(left[0]) else (a, b)
         return {
             "index": left[0], "prompt": a.prompt, "reference": a.reference, "first": first.answer,
             "second": second.answer, "done": len(self._pairs) - len(left), "all": len(self._pairs),
@@ -52,10 +50,9 @@ class Ballot:
         """
         if place not in self._pairs or shown not in ("first", "second", "tie"):
             raise UsageError(f"{shown!r} on item {place}: there is no such vote.")
-        prompt = self._pairs[place][0].prompt
-        vote = side(shown, swapped=swapped(place, prompt))  # type: ignore[arg-type]
+        vote = side(shown, swapped=self._contest.swapped(place))  # type: ignore[arg-type]
         with self._kept.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"index": place, "vote": vote}) + "\n")
+            file.write(json.dumps(self._contest.line(place, vote)) + "\n")
             file.flush()
             os.fsync(file.fileno())
         self.votes[place] = vote
@@ -78,6 +75,8 @@ def serve(ballot: Ballot, *, port: int, tell: Callable[[str], object]) -> Tally:
         raise UsageError(
             f"port {port}: cannot be listened on ({error.strerror}). Choose another with --port."
         ) from error
+    if ballot.unsure:
+        tell(f"{ballot.unsure} votes of an older version do not say whose answers they are on; they are counted here")
     with server:
         tell(f"vote at http://127.0.0.1:{server.server_address[1]}/{token} (Ctrl-C ends)")
         try:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tunesmith.errors import UsageError
+from tunesmith.errors import DataError, UsageError
 from tunesmith.evaluation.item import Item
-from tunesmith.evaluation.votes import swapped
+from tunesmith.evaluation.votes import Contest, swapped
 from tunesmith.run.blind import Ballot, server_of
 
 LEFT = [Item(f"left {i}", "ref", prompt=f"question {i}") for i in range(3)]
@@ -21,7 +21,7 @@ RIGHT = [Item(f"right {i}" if i else "left 0", "ref", prompt=f"question {i}") fo
 
 @pytest.fixture
 def page(tmp_path: Path) -> Iterator[str]:
-    server = server_of(Ballot(LEFT, RIGHT, tmp_path / "votes.jsonl"), "secret", 0)
+    server = server_of(Ballot(Contest(("A", "B"), LEFT, RIGHT), tmp_path / "votes.jsonl"), "secret", 0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -46,7 +46,9 @@ def test_votes_are_taken_in_hidden_order_and_end_with_the_rate(page: str, tmp_pa
         shown = asked(f"{page}/secret/vote", {"index": shown["index"], "vote": vote})
     assert shown["result"].startswith("2 of 2 decided votes for the second")
     assert [json.loads(line)["vote"] for line in (tmp_path / "votes.jsonl").read_text().splitlines()] == ["right"] * 2
-    assert Ballot(LEFT, RIGHT, tmp_path / "votes.jsonl").following() is None
+    with pytest.raises(DataError, match="a vote on other answers, A against B"):
+        Ballot(Contest(("A", "C"), LEFT, LEFT[::-1]), tmp_path / "votes.jsonl")
+    assert Ballot(Contest(("A", "B"), LEFT, RIGHT), tmp_path / "votes.jsonl").following() is None
 
 
 @pytest.mark.parametrize(("path", "body"), [("/", None), ("/other/next", None), ("/vote", {"index": 1, "vote": "tie"})])
@@ -65,4 +67,4 @@ def test_what_is_no_vote_is_refused(page: str, body: Any) -> None:
 
 def test_equal_answers_everywhere_leave_nothing_to_vote_on(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing to vote on"):
-        Ballot(LEFT, LEFT, tmp_path / "votes.jsonl")
+        Ballot(Contest(("A", "A"), LEFT, LEFT), tmp_path / "votes.jsonl")
