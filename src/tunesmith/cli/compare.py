@@ -1,16 +1,24 @@
 """`tunesmith compare`: whether one model is better than another, by more than chance."""
 
 import json
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from tunesmith.evaluation.compare import Comparison
 
 
 def compare(
     models: Annotated[
         list[str],
-        typer.Argument(metavar="A B [C]...", help="Runs, models, endpoints (URL#MODEL), or evaluations kept by --out."),
+        typer.Argument(
+            metavar="A B [C]... [key=value]...",
+            help="Runs, models, endpoints (URL#MODEL), or evaluations kept by --out; settings for --data.",
+        ),
     ],
     data: Annotated[str | None, typer.Option(metavar="FILE", help="The examples that they answer.")] = None,
     task: Annotated[
@@ -18,6 +26,8 @@ def compare(
     ] = None,
     metric: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A metric; may be given again.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Compare on the first so many examples.")] = None,
+    shots: Annotated[int | None, typer.Option(min=0, help="Solved questions before each one of a task.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to keep what each of them answered.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with every item won or lost.")] = None,
     blind: Annotated[
         bool, typer.Option("--blind", help="Let people vote on A and B in a page of this machine.")
@@ -30,34 +40,51 @@ def compare(
 ) -> None:
     """Compare models on the same examples: the difference, its 95 % interval, and whether chance explains it.
 
-    With several candidates each is compared with A; every p is corrected for all candidates, tasks and metrics.
+    With several candidates each is compared with A; every p is corrected for all candidates, tasks and metrics. An
+    endpoint answers --data and benchmarks whose answers are written (gsm8k, ifeval, bbh), with as many tokens as the
+    others. Settings (`max_new_tokens=64`) are those of generation.
     """
     from tunesmith.errors import UsageError
-    from tunesmith.evaluation.compare import table
     from tunesmith.evaluation.votes import Contest
+    from tunesmith.generation.settings import GenerationSettings
+    from tunesmith.recipe.overrides import read_group
     from tunesmith.run.blind import Ballot, serve
-    from tunesmith.run.compare import answers_of, compare_models
+    from tunesmith.run.compare import Asking, answers_of, compare_models, written_answers
     from tunesmith.run.compare_page import write_page
     from tunesmith.run.opened import to_stderr
 
+    words = [word for word in models if re.match(r"[a-z_]+=", word)]
+    names = [name for name in models if name not in words]
+    if words and data is None:
+        raise UsageError(
+            f"{words[0]}: settings go with --data FILE; a benchmark says itself how its answers are written."
+        )
+    if shots is not None and not task:
+        raise UsageError("--shots goes with --task NAME.")
+    chosen = read_group(GenerationSettings, words) if words else None
+    asking = Asking(tuple(metric or ()), limit, shots, chosen)
     if blind:
-        if len(models) != 2:
-            raise UsageError("--blind is between two: A and B.")
-        if task:
-            raise UsageError("--blind shows what was written, and a benchmark's options are only scored. Give --data.")
-        left, right = answers_of(models, data, metrics=tuple(metric or ()), limit=limit, say=to_stderr)
-        print(serve(Ballot(Contest((models[0], models[1]), left, right), votes), port=port, tell=to_stderr))
+        if len(names) != 2 or len(task or ()) + (data is not None) > 1:
+            raise UsageError("--blind is between two, A and B, on one thing: --data FILE, or one --task NAME.")
+        left, right = written_answers(names, task[0], asking=asking) if task else answers_of(names, data, asking=asking)
+        print(serve(Ballot(Contest((names[0], names[1]), left, right), votes), port=port, tell=to_stderr))
         return
-    found = compare_models(models, data, tasks=task or (), metrics=tuple(metric or ()), limit=limit)
-    for of_task, each in found.comparisons.items():
-        if not as_json and len(found.comparisons) > 1:
-            print(f"\n{of_task}")
-        for name, comparisons in zip(models[1:], each, strict=True):
-            said = {"task": of_task, "against": models[0], "model": name}
-            if as_json:
-                print("\n".join(json.dumps({**said, **one.as_dict()}, ensure_ascii=False) for one in comparisons))
-            else:
-                print(table(comparisons, (models[0], name)))
+    found = compare_models(names, data, tasks=task or (), asking=asking, out=out)
+    _print(names, found.comparisons, as_json)
     if html is not None:
         write_page(html, found)
         to_stderr(f"page: {html}")
+
+
+def _print(names: Sequence[str], found: Mapping[str, Sequence[Sequence["Comparison"]]], as_json: bool) -> None:
+    from tunesmith.evaluation.compare import table
+
+    for task, each in found.items():
+        if not as_json and len(found) > 1:
+            print(f"\n{task}")
+        for name, comparisons in zip(names[1:], each, strict=True):
+            said = {"task": task, "against": names[0], "model": name}
+            if as_json:
+                print("\n".join(json.dumps({**said, **one.as_dict()}, ensure_ascii=False) for one in comparisons))
+            else:
+                print(table(comparisons, (names[0], name)))

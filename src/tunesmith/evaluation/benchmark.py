@@ -25,7 +25,7 @@ from tunesmith.evaluation.task import Task, options_of, render
 from tunesmith.generation.decode import generate
 from tunesmith.generation.scoring import Choice, log_probabilities
 from tunesmith.generation.settings import GenerationSettings
-from tunesmith.generation.until import Until
+from tunesmith.generation.until import Until, cut
 from tunesmith.models.forward import Network
 from tunesmith.tokens.encode import Encoder
 
@@ -187,18 +187,30 @@ def prompt_ids(encoder: Encoder, task: Task, question: Asked) -> list[int]:
     return _plain(encoder, question.prompt)
 
 
+def settings_of(task: Task) -> GenerationSettings:
+    """How the free answers of a task are written: greedily, or drawn where a question is answered several times."""
+    heat = task.temperature if task.samples > 1 else 0.0
+    return GenerationSettings(max_new_tokens=task.max_new_tokens, temperature=heat)
+
+
+def repeated(task: Task, questions: Sequence[Asked]) -> list[Asked]:
+    """The questions as often as a task has them answered."""
+    return [question for question in questions for _ in range(task.samples)]
+
+
+def item_of(task: Task, question: Asked, text: str, finished: bool) -> Item:
+    """What was written to a question, up to where the task says that an answer ends."""
+    answer, ended = cut(text, task.until)
+    answer = answer if task.keep_spaces else answer.strip()
+    return Item(answer, question.reference, finished or ended, math.nan, 0, question.prompt)
+
+
 def _written(network: Network, encoder: Encoder, task: Task, questions: Sequence[Asked]) -> list[Item]:
-    several = task.samples > 1
-    settings = GenerationSettings(max_new_tokens=task.max_new_tokens, temperature=task.temperature if several else 0.0)
-    questions = [question for question in questions for _ in range(task.samples)]
+    questions = repeated(task, questions)
     prompts = [prompt_ids(encoder, task, question) for question in questions]
-    until = Until(encoder.tokenizer, task.until)
-    answers = generate(network.model, prompts, settings=settings, stop_ids=encoder.stop_ids, ended=until.ended)
-    found = []
-    for question, answer in zip(questions, answers, strict=True):
-        cut, ended = until.cut(encoder.tokenizer.decode(answer.ids))
-        finished = answer.finished == "stop" or ended
-        found.append(
-            Item(cut if task.keep_spaces else cut.strip(), question.reference, finished, math.nan, 0, question.prompt)
-        )
-    return found
+    ended = Until(encoder.tokenizer, task.until).ended
+    answers = generate(network.model, prompts, settings=settings_of(task), stop_ids=encoder.stop_ids, ended=ended)
+    return [
+        item_of(task, question, encoder.tokenizer.decode(answer.ids), answer.finished == "stop")
+        for question, answer in zip(questions, answers, strict=True)
+    ]

@@ -98,7 +98,7 @@ def compare_tasks(
 
 def _chosen(sides: Sequence[Sequence[Item]], names: Sequence[str]) -> list[Metric]:
     for other in sides[1:]:
-        _require_same(sides[0], other)
+        require_same(sides[0], other)
     likelihood = all(item.targets > 0 for items in sides for item in items)
     chosen = named(names) if names else _guessed(sides[0], likelihood)
     for items in sides:
@@ -113,7 +113,12 @@ def _guessed(items: Sequence[Item], likelihood: bool) -> list[Metric]:
     return [metric for metric in found if likelihood or metric.name not in LIKELIHOOD]
 
 
-def _require_same(left: Sequence[Item], right: Sequence[Item]) -> None:
+def require_same(left: Sequence[Item], right: Sequence[Item]) -> None:
+    """Both sides answered the same items, in the same order.
+
+    Raises:
+        UsageError: they did not.
+    """
     if not left or len(left) != len(right):
         raise UsageError(f"{len(left):,} and {len(right):,} items cannot be compared in pairs. Score both on one file.")
     for place, (a, b) in enumerate(zip(left, right, strict=True)):

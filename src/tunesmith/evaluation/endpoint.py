@@ -23,7 +23,10 @@ from email.utils import parsedate_to_datetime
 
 from tunesmith.data.example import AnyExample, Example, Message
 from tunesmith.errors import DataError, UsageError
+from tunesmith.evaluation.benchmark import Asked, item_of, repeated, settings_of
 from tunesmith.evaluation.item import Item
+from tunesmith.evaluation.task import Task
+from tunesmith.generation.settings import GenerationSettings
 
 KEYS = ("TUNESMITH_ENDPOINT_KEY", "OPENAI_API_KEY")
 """Where the key of an endpoint is looked for."""
@@ -63,8 +66,8 @@ class Endpoint:
             raise UsageError(f"{name}: an endpoint needs the name of a model: {url.rstrip('/')}#NAME")
         return cls(url.rstrip("/"), model)
 
-    def answer(self, messages: Sequence[Message], *, max_tokens: int) -> tuple[str, bool]:
-        """The likeliest answer (temperature 0), and whether it ended by itself.
+    def answer(self, messages: Sequence[Message], settings: GenerationSettings) -> tuple[str, bool]:
+        """The answer, and whether it ended by itself. The server decides how it draws where it is asked to draw.
 
         A server that is busy (429, 408, 409, 5xx) or took too long is asked again, `TRIES` times in all, after as long
         as it says (Retry-After) or twice as long each time.
@@ -72,8 +75,13 @@ class Endpoint:
         Raises:
             UsageError: the endpoint cannot be reached, refuses, or answers with something else.
         """
-        asked = [{"role": m.role, "content": m.content} for m in messages]
-        request = self._request({"model": self.model, "messages": asked, "temperature": 0, "max_tokens": max_tokens})
+        body: dict[str, object] = {
+            "model": self.model, "messages": [{"role": m.role, "content": m.content} for m in messages],
+            "max_tokens": settings.max_new_tokens, "temperature": settings.temperature,
+        }  # fmt: skip
+        if settings.temperature:
+            body |= {"top_p": settings.top_p, "seed": settings.seed}
+        request = self._request(body)
         for number in range(1, TRIES + 1):
             try:
                 with urllib.request.urlopen(request, timeout=SECONDS) as reply:
@@ -94,10 +102,13 @@ class Endpoint:
             headers["Authorization"] = f"Bearer {key}"
         return urllib.request.Request(f"{self.url}/chat/completions", json.dumps(body).encode(), headers)
 
-    def answers(self, conversations: Sequence[Sequence[Message]], *, max_tokens: int) -> list[tuple[str, bool]]:
-        """The answer to each conversation, in order, several asked for at once."""
+    def answers(
+        self, conversations: Sequence[Sequence[Message]], settings: GenerationSettings
+    ) -> list[tuple[str, bool]]:
+        """The answer to each conversation, in order, several asked for at once; each draws by a seed of its own."""
+        seeds = [settings.model_copy(update={"seed": settings.seed + i}) for i in range(len(conversations))]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(pool.map(lambda messages: self.answer(messages, max_tokens=max_tokens), conversations))
+            return list(pool.map(self.answer, conversations, seeds))
 
 
 def _said(error: Exception) -> str:
@@ -143,22 +154,45 @@ def _retry_after(headers: EmailMessage) -> float | None:
         return None
 
 
-def endpoint_items(endpoint: Endpoint, examples: Sequence[AnyExample], *, max_tokens: int = 512) -> list[Item]:
-    """One item for each example, answered by an endpoint; the reference is the last assistant turn.
+def question_of(example: AnyExample) -> tuple[Sequence[Message], str]:
+    """What is asked by an example, and the reference: the messages before the last assistant turn, and that turn.
 
     Raises:
-        DataError: an example has no assistant turn after a question.
+        DataError: there is no assistant turn after a question.
+    """
+    messages = example.messages if isinstance(example, Example) else ()
+    last = max((i for i, message in enumerate(messages) if message.role == "assistant"), default=0)
+    if not last:
+        raise DataError(f"{example.origin}: there is no question with an answer to compare with.")
+    return messages[:last], messages[last].content
+
+
+def endpoint_items(endpoint: Endpoint, examples: Sequence[AnyExample], settings: GenerationSettings) -> list[Item]:
+    """One item for each example, answered by an endpoint.
+
+    Raises:
+        DataError: as `question_of`.
         UsageError: as `Endpoint.answer`.
     """
-    asked = []
-    for example in examples:
-        messages = example.messages if isinstance(example, Example) else ()
-        last = max((i for i, message in enumerate(messages) if message.role == "assistant"), default=0)
-        if not last:
-            raise DataError(f"{example.origin}: there is no question with an answer to compare with.")
-        asked.append((messages[:last], messages[last].content))
-    found = endpoint.answers([prompt for prompt, _ in asked], max_tokens=max_tokens)
+    asked = [question_of(example) for example in examples]
+    found = endpoint.answers([prompt for prompt, _ in asked], settings)
     return [
         Item(answer=text, reference=reference, finished=ended, prompt=prompt[-1].content)
         for (prompt, reference), (text, ended) in zip(asked, found, strict=True)
     ]
+
+
+def endpoint_task_items(endpoint: Endpoint, task: Task, questions: Sequence[Asked]) -> list[Item]:
+    """What an endpoint writes to the questions of a task, each sent as one message of a user.
+
+    Raises:
+        UsageError: the task is scored by the likelihood of options, which no endpoint tells; or as `Endpoint.answer`.
+    """
+    if task.options is not None:
+        raise UsageError(
+            f"{endpoint.url}#{endpoint.model}: {task.name} is scored by the likelihood of its options, which an "
+            "endpoint does not tell. Take a task whose answers are written (gsm8k, ifeval, bbh), or a model here."
+        )
+    questions = repeated(task, questions)
+    found = endpoint.answers([[Message("user", question.prompt)] for question in questions], settings_of(task))
+    return [item_of(task, question, text, ended) for question, (text, ended) in zip(questions, found, strict=True)]

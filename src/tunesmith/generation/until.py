@@ -25,7 +25,8 @@ class Until:
         tail = self.tokenizer.decode(ids[-4 - max(len(text.encode()) for text in self.texts) :])
         return any(text in tail for text in self.texts)
 
-    def cut(self, answer: str) -> tuple[str, bool]:
-        """What stands before the first of the texts, and whether there was one."""
-        found = [place for place in (answer.find(text) for text in self.texts) if place >= 0]
-        return (answer[: min(found)], True) if found else (answer, False)
+
+def cut(answer: str, texts: Sequence[str]) -> tuple[str, bool]:
+    """What stands before the first of the texts, and whether there was one."""
+    found = [place for place in (answer.find(text) for text in texts) if place >= 0]
+    return (answer[: min(found)], True) if found else (answer, False)

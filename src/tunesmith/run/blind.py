@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import UsageError
+from tunesmith.evaluation.compare import require_same
 from tunesmith.evaluation.votes import Contest, Tally, load_votes, side, tally
 
 LARGEST = 1000
@@ -23,6 +24,7 @@ class Ballot:
     """What is voted on, and the file that keeps the votes. Items on which both said the same are left out."""
 
     def __init__(self, contest: Contest, kept: Path) -> None:
+        require_same(contest.left, contest.right)
         pairs = enumerate(zip(contest.left, contest.right, strict=True))
         self._pairs = {place: (a, b) for place, (a, b) in pairs if a.answer != b.answer}
         self._contest, self._kept = contest, kept

@@ -17,7 +17,7 @@ from tunesmith.errors import TunesmithError, UsageError
 from tunesmith.generation.decode import generate
 from tunesmith.generation.scoring import Choice, Scored, scored
 from tunesmith.generation.settings import GenerationSettings
-from tunesmith.generation.until import Until
+from tunesmith.generation.until import Until, cut
 from tunesmith.models.context import context_length
 from tunesmith.run.opened import open_model
 
@@ -125,7 +125,7 @@ class HarnessModel:
         answers = generate(
             self._opened.model, ids, settings=settings, stop_ids=encoder.tokenizer.stop_ids, ended=until.ended
         )
-        return [until.cut(encoder.tokenizer.decode(answer.ids))[0] for answer in answers]
+        return [cut(encoder.tokenizer.decode(answer.ids), until.texts)[0] for answer in answers]
 
 
 @cache  # the harness takes a name once

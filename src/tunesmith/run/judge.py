@@ -70,16 +70,16 @@ def speaker(name: str, *, tokens: int, said: Said, say: Say) -> Judge:
     Raises:
         UsageError: there is no such model, or the endpoint does not answer.
     """
+    settings = GenerationSettings(max_new_tokens=tokens)
     if is_endpoint(name):
         endpoint = Endpoint.of(name)
         return said.by(
-            f"{name}, {tokens} tokens", lambda asked: [text for text, _ in endpoint.answers(asked, max_tokens=tokens)]
+            f"{name}, {tokens} tokens", lambda asked: [text for text, _ in endpoint.answers(asked, settings)]
         )
     opened = open_model(name, say=say)
 
     def answers(asked: Sequence[Sequence[Message]]) -> list[str]:
         prompts = [opened.encoder.prompt(list(messages)) for messages in asked]
-        settings = GenerationSettings(max_new_tokens=tokens)
         found = generate(opened.model, prompts, settings=settings, stop_ids=opened.encoder.stop_ids)
         return [opened.encoder.tokenizer.decode(answer.ids) for answer in found]
 

@@ -6,10 +6,16 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from chat_server import chat_server
 
 from tunesmith.data.example import Example, Message, Origin, Passage
 from tunesmith.errors import DataError, UsageError
-from tunesmith.evaluation.endpoint import TRIES, Endpoint, endpoint_items, is_endpoint
+from tunesmith.evaluation.benchmark import Asked
+from tunesmith.evaluation.endpoint import TRIES, Endpoint, endpoint_items, endpoint_task_items, is_endpoint
+from tunesmith.evaluation.task import Task
+from tunesmith.generation.settings import GenerationSettings
+
+SHORT = GenerationSettings(max_new_tokens=3)
 
 
 class Parrot(BaseHTTPRequestHandler):
@@ -43,15 +49,15 @@ def test_examples_are_answered_with_the_key_of_the_environment(url: str, monkeyp
     monkeypatch.setenv("TUNESMITH_ENDPOINT_KEY", "k")
     messages = (Message("system", "s"), Message("user", "hello"), Message("assistant", "hi"))
     assert is_endpoint(f"{url}#parrot")
-    (item,) = endpoint_items(Endpoint.of(f"{url}/#parrot"), [Example(messages, Origin("f", 1))])
+    (item,) = endpoint_items(Endpoint.of(f"{url}/#parrot"), [Example(messages, Origin("f", 1))], SHORT)
     assert (item.answer, item.reference, item.finished, item.prompt) == ("hello! key Bearer k", "hi", True, "hello")
 
 
 def test_an_endpoint_that_refuses_or_is_not_there_is_told_in_a_sentence(url: str) -> None:
     with pytest.raises(UsageError, match="refused with 404"):
-        Endpoint.of(f"{url}#cat").answer([Message("user", "hello")], max_tokens=3)
+        Endpoint.of(f"{url}#cat").answer([Message("user", "hello")], SHORT)
     with pytest.raises(UsageError, match="no answer that can be read"):
-        Endpoint.of("http://127.0.0.1:9/v1#x").answer([Message("user", "hello")], max_tokens=3)
+        Endpoint.of("http://127.0.0.1:9/v1#x").answer([Message("user", "hello")], SHORT)
     with pytest.raises(UsageError, match="needs the name of a model"):
         Endpoint.of("http://host/v1")
 
@@ -88,7 +94,7 @@ def asked(*replies: tuple[int, dict[str, str]] | str) -> tuple[str, list[float]]
         thread.start()
         endpoint = Endpoint(f"http://127.0.0.1:{server.server_address[1]}/v1", "m", waited.append)
         try:
-            said = endpoint.answer([Message("user", "hello")], max_tokens=3)[0]
+            said = endpoint.answer([Message("user", "hello")], SHORT)[0]
         except UsageError as error:
             said = str(error)
         server.shutdown()
@@ -121,4 +127,23 @@ def test_the_tries_are_bounded_and_what_cannot_help_is_not_tried_again() -> None
 
 def test_text_without_a_question_is_refused() -> None:
     with pytest.raises(DataError, match="no question"):
-        endpoint_items(Endpoint("http://x", "m"), [Passage("text", Origin("f", 1))])
+        endpoint_items(Endpoint("http://x", "m"), [Passage("text", Origin("f", 1))], SHORT)
+
+
+def test_a_task_of_written_answers_is_asked_as_it_says_and_cut_where_it_says() -> None:
+    fields = {"name": "sums", "version": 1, "says": "s", "data": "d", "prompt": "p", "answer": "a"}
+    asked = [Asked("", f"{i} + 1 =", (), str(i + 1)) for i in range(2)]
+    with chat_server(lambda body: f" {body['messages'][-1]['content'][0]}\nQ: and?") as server:
+        endpoint = Endpoint.of(f"{server.url}#m")
+        once = endpoint_task_items(endpoint, Task(**fields, until=("\n",), max_new_tokens=9), asked)
+        (first, second) = sorted(server.asked, key=lambda body: body["messages"][0]["content"])
+        server.asked.clear()
+        twice = endpoint_task_items(endpoint, Task(**fields, samples=2, keep_spaces=True, until=()), asked)
+        assert sorted(body["seed"] for body in server.asked) == [0, 1, 2, 3]
+        assert {body["temperature"] for body in server.asked} == {0.8}
+        with pytest.raises(UsageError, match="sums is scored by the likelihood of its options"):
+            endpoint_task_items(endpoint, Task(**fields, options=("1", "2")), asked)
+    assert [(item.answer, item.reference, item.finished) for item in once] == [("0", "1", True), ("1", "2", True)]
+    assert first["messages"] == [{"role": "user", "content": "0 + 1 ="}]
+    assert (second["max_tokens"], second["temperature"], "seed" in second) == (9, 0, False)
+    assert [item.answer for item in twice] == [" 0\nQ: and?"] * 2 + [" 1\nQ: and?"] * 2

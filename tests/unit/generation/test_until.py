@@ -1,7 +1,7 @@
 import pytest
 from unit.tokens.tiny import byte_level, saved
 
-from tunesmith.generation.until import Until
+from tunesmith.generation.until import Until, cut
 from tunesmith.tokens.tokenizer import Tokenizer
 
 
@@ -21,8 +21,8 @@ def test_an_answer_is_at_its_end_at_the_token_that_completes_a_text(words: Token
 
 
 def test_what_stands_before_the_first_text_is_the_answer(words: Tokenizer) -> None:
-    assert Until(words, ("b", "c")).cut("acb") == ("a", True)
-    assert Until(words, ("x",)).cut("acb") == ("acb", False)
+    assert cut("acb", ("b", "c")) == ("a", True)
+    assert cut("acb", ("x",)) == ("acb", False)
 
 
 def test_without_texts_nothing_ends(words: Tokenizer) -> None:

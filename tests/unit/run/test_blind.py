@@ -47,7 +47,7 @@ def test_votes_are_taken_in_hidden_order_and_end_with_the_rate(page: str, tmp_pa
     assert shown["result"].startswith("2 of 2 decided votes for the second")
     assert [json.loads(line)["vote"] for line in (tmp_path / "votes.jsonl").read_text().splitlines()] == ["right"] * 2
     with pytest.raises(DataError, match="a vote on other answers, A against B"):
-        Ballot(Contest(("A", "C"), LEFT, LEFT[::-1]), tmp_path / "votes.jsonl")
+        Ballot(Contest(("A", "C"), LEFT, LEFT), tmp_path / "votes.jsonl")
     assert Ballot(Contest(("A", "B"), LEFT, RIGHT), tmp_path / "votes.jsonl").following() is None
 
 
@@ -68,3 +68,8 @@ def test_what_is_no_vote_is_refused(page: str, body: Any) -> None:
 def test_equal_answers_everywhere_leave_nothing_to_vote_on(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing to vote on"):
         Ballot(Contest(("A", "A"), LEFT, LEFT), tmp_path / "votes.jsonl")
+
+
+def test_answers_to_other_questions_are_not_voted_on(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not the same on both sides"):
+        Ballot(Contest(("A", "B"), LEFT, RIGHT[::-1]), tmp_path / "votes.jsonl")
