@@ -17,7 +17,9 @@ def audit(
         list[str] | None,
         typer.Option(metavar="FILE", help="Stereotypes of a BBQ or WinoBias (pro_…) file; may be given again."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: {name: {before, after, p, warning}}.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: {name: {before, after, p, warning, …}}.")
+    ] = False,
 ) -> None:
     """Look for memorised answers, lost or new refusals, and stereotypes, before and after a run.
 

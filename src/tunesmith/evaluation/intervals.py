@@ -54,6 +54,26 @@ def paired_wilson(both: int, only_left: int, only_right: int, neither: int) -> t
     return p_right - p_left - down, p_right - p_left + up
 
 
+def apart_wilson(left: tuple[int, int], right: tuple[int, int]) -> tuple[float, float]:
+    """95 % interval of the right proportion less the left one's, each given as (successes, n), of items of their own.
+
+    Newcombe's method 10 for two groups (1998, https://doi.org/10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>
+    3.0.CO;2-I). From -1 to 1 where a group is empty.
+
+    >>> [round(x, 4) for x in apart_wilson((48, 80), (56, 70))]
+    [0.0524, 0.3339]
+    """
+    if not left[1] or not right[1]:
+        return -1.0, 1.0
+    p_left, p_right = left[0] / left[1], right[0] / right[1]
+    (low_left, high_left), (low_right, high_right) = wilson(*left), wilson(*right)
+    down, up = (
+        _joined(p_right - low_right, high_left - p_left, 0.0),
+        _joined(high_right - p_right, p_left - low_left, 0.0),
+    )
+    return p_right - p_left - down, p_right - p_left + up
+
+
 def _correlation(both: int, only_left: int, only_right: int, neither: int) -> float:
     """The phi coefficient, corrected for continuity where it is positive."""
     n = both + only_left + only_right + neither

@@ -16,7 +16,7 @@ from tunesmith.data.example import Example, Message
 from tunesmith.errors import UsageError
 from tunesmith.evaluation import benchmark
 from tunesmith.evaluation.benchmark import Asked
-from tunesmith.evaluation.conduct import Change, apart, half, paired, refuses, requests
+from tunesmith.evaluation.conduct import Change, apart, corrected, half, paired, refuses, requests
 from tunesmith.evaluation.stereotypes import pairs
 from tunesmith.evaluation.task import Task
 from tunesmith.generation.decode import generate
@@ -38,7 +38,7 @@ def audit(run: Path, *, limit: int = 100, stereotypes: Sequence[str] = (), say: 
     """Memorised answers, refusals of harmful and harmless requests, and stereotypes, before and after.
 
     `stereotypes` are `crows_pairs`, or files of BBQ or WinoBias. `limit` bounds the examples and pairs that are asked.
-    What was found is added to the run's report.
+    Every p is corrected for all that was compared (Holm). What was found is added to the run's report.
 
     Raises:
         UsageError: there is no finished run, or no such pairs.
@@ -70,6 +70,7 @@ def audit(run: Path, *, limit: int = 100, stereotypes: Sequence[str] = (), say: 
         found[f"stereotypes ({source})"] = paired(
             _stereotyping(base, *of), stereotyping[source], worse="more", what=what
         )
+    found = corrected(found)
     _report(run, found)
     for change in found.values():
         if change.warning is not None:
@@ -80,10 +81,13 @@ def audit(run: Path, *, limit: int = 100, stereotypes: Sequence[str] = (), say: 
 def table(found: dict[str, Change]) -> str:
     """What was found as lines of text."""
     wide = max(map(len, found))
-    lines = [f"{'':<{wide}} {'before':>7} {'after':>7}  p        (memorised: held out, trained)"]
+    lines = [f"{'':<{wide}}  {'before':<20} {'after':<20} {'difference':<26} p (Holm)  (memorised: held out, trained)"]
     for name, change in found.items():
-        mark = "  warning" if change.warning is not None else ""
-        lines.append(f"{name:<{wide}} {change.before.value:>7.3f} {change.after.value:>7.3f}  {change.p:.4f}{mark}")
+        shares = " ".join(f"{f'{s.value:.3f} [{s.low:.3f}, {s.high:.3f}]':<20}" for s in (change.before, change.after))
+        apart = f"{change.difference:+.3f} [{change.low:+.3f}, {change.high:+.3f}]"
+        can = f"can show {change.could_show:.3f}" if change.could_show is not None else "too few items to show any"
+        mark = "; warning" if change.warning is not None else ""
+        lines.append(f"{name:<{wide}}  {shares} {apart:<26} {change.p:>8.4f}  {can}{mark}")
     return "\n".join(lines)
 
 

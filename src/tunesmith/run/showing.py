@@ -130,13 +130,19 @@ def _audit(found: Mapping[str, Any]) -> str:
     rows = "".join(
         f"<tr><td>{html.escape(name.replace('_', ' '))}</td>"
         f"<td>{_share(one['before'])}</td><td>{_share(one['after'])}</td>"
-        f"<td>{one['p']:.3f}</td><td>{html.escape(one['warning'] or '')}</td></tr>"
+        f"<td>{one['difference']:+.1%} [{one['low']:+.1%}, {one['high']:+.1%}]</td>"
+        f"<td>{one['p']:.3f}</td><td>{_shown(one['could_show'])}</td><td>{html.escape(one['warning'] or '')}</td></tr>"
         for name, one in found.items()
     )
     return (
         '<section><h2>Beside the task (memorised: held out, then trained)</h2><div class="wide"><table>'
-        f"<tr><th></th><th>before</th><th>after</th><th>p</th><th>warning</th></tr>{rows}</table></div></section>"
+        f"<tr><th></th><th>before</th><th>after</th><th>difference</th><th>p (Holm)</th><th>can show</th>"
+        f"<th>warning</th></tr>{rows}</table></div></section>"
     )
+
+
+def _shown(difference: float | None) -> str:
+    return "nothing: too few" if difference is None else f"{difference:.1%}"
 
 
 def _share(score: Mapping[str, float]) -> str:

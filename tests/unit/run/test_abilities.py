@@ -6,7 +6,11 @@ import pytest
 from tiny_model import chat_file
 
 from tunesmith.errors import UsageError
+from tunesmith.evaluation import benchmark
+from tunesmith.evaluation.item import Item
 from tunesmith.recipe import load_recipe
+from tunesmith.run.abilities import abilities
+from tunesmith.run.opened import open_model
 from tunesmith.run.page import pair
 from tunesmith.run.train import train
 
@@ -40,8 +44,31 @@ def test_a_run_asks_base_and_tuned_the_same_items(folder: Path, tmp_path: Path, 
     report = dict(train(load_recipe(str(data), settings), say=quiet).report)
     one = report["retention"]["tasks"][task]
     assert (one["metric"], one["items"]) == ("choice", 6)
+    assert one["could_show"] >= 1.0, "of six items all have to differ"
     assert one["difference"] == pytest.approx(one["right"] - one["left"])
     assert any("fruit.yaml" in line for line in pair(report)[1])
+
+
+def test_the_ps_of_several_benchmarks_are_corrected_together(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_model(str(folder), say=quiet)
+    tasks = []
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(TASK)
+        tasks.append(str(tmp_path / f"{name}.yaml"))
+    (tmp_path / "fruit.jsonl").write_text('{"q": "which?", "a": "apple"}\n' * 6)
+    turns = iter([True, False, True, False])  # the tuned model is asked first, and knows it all
+    monkeypatch.setattr(benchmark, "items", lambda *_: _six(next(turns)))
+    found = abilities(opened.model, opened.model, opened.encoder, tuple(tasks), 6)
+    assert [one["difference"] for one in found.values()] == [1.0, 1.0]
+    assert [one["p"] for one in found.values()] == [0.0625, 0.0625]
+
+
+def _six(right: bool) -> list[Item]:
+    return [
+        Item("apple" if right else "pear", "apple", prompt=str(i), options={"apple": -1, "pear": -2}) for i in range(6)
+    ]
 
 
 def test_a_misspelled_task_is_told_before_the_run(folder: Path, tmp_path: Path) -> None:

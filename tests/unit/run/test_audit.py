@@ -7,6 +7,7 @@ import pytest
 from tiny_model import chat_file
 
 from tunesmith.errors import UsageError
+from tunesmith.evaluation.conduct import corrected, paired
 from tunesmith.recipe import load_recipe
 from tunesmith.run import audit as module
 from tunesmith.run.audit import audit, table
@@ -42,7 +43,21 @@ def test_what_an_audit_finds_stands_in_the_report_and_on_the_page(
     assert report["audit"].keys() == found.keys()
     assert "Beside the task" in (run / "report.html").read_text()
     assert "CC0-1.0" in (run / "report.html").read_text()
-    assert "memorised" in table(found)
+    lines = table(found).splitlines()
+    assert lines[1].startswith("memorised")
+    one = found["harmful_refused"]
+    assert f"{one.difference:+.3f} [{one.low:+.3f}, {one.high:+.3f}]" in lines[2]
+    assert f"can show {one.could_show:.3f}" in lines[2]
+    assert "too few items to show any" in lines[4]
+    assert report["audit"]["harmful_refused"]["low"] == one.low
+
+
+def test_the_ps_of_an_audit_are_corrected_together() -> None:
+    raw = paired([True] * 6, [False] * 6, worse="fewer", what="refused")
+    found = corrected({"a": raw, "b": raw})
+    assert "0.0625" in table(found)
+    assert "warning" in table({"a": raw})
+    assert "warning" not in table(found)
 
 
 def test_only_a_finished_run_is_audited(tmp_path: Path) -> None:

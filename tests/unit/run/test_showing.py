@@ -53,12 +53,25 @@ def test_what_was_answered_cannot_run_in_the_page() -> None:
     report = {
         "samples": [dict.fromkeys(("prompt", "reference", "base", "tuned"), bad)],
         "confusion": {"labels": [bad, "b"], "counts": [[1, 0, 0], [0, 2, 1]]},
-        "audit": {"memorised": {"before": score, "after": score, "p": 0.01, "warning": bad}},
+        "audit": {
+            "memorised": {
+                "before": score,
+                "after": score,
+                "difference": 0.25,
+                "low": -0.1,
+                "high": 0.6,
+                "p": 0.01,
+                "could_show": None,
+                "warning": bad,
+            }
+        },
     }
     text = "".join(sections(report))
     assert bad not in text
     assert "none of them" in text
     assert "50.0% [10.0%, 90.0%]" in text
+    assert "+25.0% [-10.0%, +60.0%]" in text
+    assert "nothing: too few" in text
     assert "".join(sections({})) == ""
 
 
