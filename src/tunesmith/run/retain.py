@@ -18,7 +18,9 @@ from tunesmith.run import folder as places
 from tunesmith.run.continuing import prove_asked_the_same
 from tunesmith.run.opened import Say, to_stderr
 from tunesmith.run.pareto import Point, page, recommended
-from tunesmith.run.report import changes
+from tunesmith.run.prepare import prepare
+from tunesmith.run.report import changes as numbers_of
+from tunesmith.run.retention import LEAST, planned
 from tunesmith.run.train import train
 from tunesmith.run.validating import higher_is_better
 from tunesmith.training import durable
@@ -70,12 +72,13 @@ def retain(
     Writes `retain.json` and `retain.html` there.
 
     Raises:
-        UsageError: a way that is not known, or a run that says nothing of what was lost.
+        UsageError: a way that is not known, or a recipe whose runs would not say what was lost; nothing was trained.
     """
     chosen = tuple(dict.fromkeys(("plain", *(ways or USUAL))))
     for way in chosen:
         if way not in WAYS:
             raise UsageError(f"There is no way {way!r} to keep what a model can. Known: {', '.join(WAYS)}.")
+    _require_measured(recipe, changes, [way for way in chosen if not places.is_started(out / way)])
     points: dict[str, Point] = {}
     metric = ""
     for way in chosen:
@@ -88,6 +91,32 @@ def retain(
     durable.write_text(out / STUDY, orjson.dumps(study.as_dict(), option=orjson.OPT_INDENT_2).decode() + "\n")
     durable.write_text(out / PAGE, page(study.metric, points, name, higher=higher_is_better(metric)))
     return study
+
+
+def _require_measured(recipe: str, changes: Sequence[str], ways: Sequence[str]) -> None:
+    """Return only if runs in these `ways` will measure what they lose.
+
+    What a run affords depends on its method, so one of each is prepared, without what keeping would compute first.
+
+    Raises:
+        UsageError: they will not; says what to set.
+    """
+    for said in dict.fromkeys(tuple(c for c in WAYS[way] if c.startswith("method=")) for way in ways):
+        loaded = load_recipe(recipe, [*changes, *(change.format() for change in said)])
+        settings = loaded.recipe.retention
+        if settings.text == "off":
+            raise UsageError("retain: retention.text is off, so no run says what it lost. Set it to auto or to a file.")
+        prepared = prepare(loaded, lambda _: None)
+        if not prepared.sets.validation:
+            raise UsageError(
+                "retain: there are no validation data, so no run says what it gained. Set data.validation."
+            )
+        if not planned(prepared).general:
+            raise UsageError(
+                f"retain: a run of method.kind={loaded.recipe.method.kind} is too short to measure what it loses: "
+                f"retention.share={settings.share:g} of its work affords fewer than {LEAST} tokens of general text. "
+                "Set retention.share higher (up to 1), or train longer (training.steps)."
+            )
 
 
 def _finished(loaded: Loaded) -> dict[str, Any] | None:
@@ -107,15 +136,15 @@ def point(report: Mapping[str, Any], way: str) -> Point:
     """What a finished run gained and lost.
 
     Raises:
-        UsageError: it was too short to measure what was lost, or its validation measured nothing.
+        UsageError: it was trained without measuring what it lost, or its validation measured nothing.
     """
     kept = (report.get("retention") or {}).get("general")
     if kept is None or report["validation_loss"]["best"] is None:
         raise UsageError(
             f"{report['run']}: {way} says nothing of what was lost. Set data.validation, and retention.share=1 where "
-            "the run is short."
+            "the run is short; then move this run away, for it is not measured afterwards."
         )
-    numbers = changes(report)[report["metric"]]
+    numbers = numbers_of(report)[report["metric"]]
     lost = kept["forgotten"]
     return Point(
         numbers["before"], numbers["best"], lost["value"], lost["low"], lost["high"],

@@ -136,7 +136,7 @@ def watch(prepared: Prepared, ready: Ready, folder: Path, say: Say) -> Watch | N
         return None
     plan_file = folder / PLANNED
     before: Any = durable.read_sealed(plan_file)
-    amount = Sizes(**before["sizes"]) if before else _planned(prepared)
+    amount = Sizes(**before["sizes"]) if before else planned(prepared)
     text: list[EncodedExample] = []
     if amount.general and settings.text == "auto":
         text = general.from_base(
@@ -171,7 +171,8 @@ def _said(text: Sequence[EncodedExample], prompts: Sequence[EncodedExample], alo
     return f"measured at the end on {count:,} tokens of general text and {own}{way}"
 
 
-def _planned(prepared: Prepared) -> Sizes:
+def planned(prepared: Prepared) -> Sizes:
+    """How much a run will measure; what it trains and `retention.share` decide it, before the first step."""
     recipe = prepared.recipe
     computed = _tokens_of_a_step(prepared) * (recipe.training.steps or 1) * _TRAINING[recipe.method.kind]
     validations = -(-(recipe.training.steps or 1) // _interval(prepared))

@@ -62,6 +62,35 @@ def test_an_unknown_way_is_refused_before_anything_runs(tmp_path: Path) -> None:
         retain("x.jsonl", out=tmp_path, ways=["prayer"])
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["retention.share=0.001"], r"too short.*retention\.share=0\.001 .*fewer than 512 .*up to 1.*steps"),
+        (["retention.share=0.5"], r"kind=lora is too short"),
+        (["data.validation=0"], r"no validation data.*Set data\.validation"),
+        (["retention.text=off"], r"retention\.text is off.*auto or to a file"),
+    ],
+)
+def test_a_study_that_could_not_say_what_was_lost_is_refused_before_anything_runs(
+    settings: list[str], told: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("tunesmith.run.retain.train", None)
+    data, held = chat_file(tmp_path / "train.jsonl"), chat_file(tmp_path / "held.jsonl", start=100, count=6)
+    text = tmp_path / "general.txt"
+    text.write_text("some words that are general. " * 100)
+    plain = [
+        f"model={folder}",
+        "method.kind=full",
+        f"data.validation={held}",
+        "training.steps=6",
+        f"retention.text={text}",
+    ]
+    with pytest.raises(UsageError, match=told):
+        retain(str(data), [*plain, *settings], out=tmp_path / "study", ways=["lora"])
+    assert not (tmp_path / "study").exists()
+
+
 def test_a_study_trains_each_way_once_and_recommends_one(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
