@@ -83,7 +83,10 @@ def compare_tasks(
     """
     chosen = {task: _chosen(sides, metrics[task]) for task, sides in answered.items()}
     found = {
-        task: [[_compared(metric, sides[0], other) for metric in chosen[task]] for other in sides[1:]]
+        task: [
+            [_compared(metric, metric.columns(sides[0]), metric.columns(other)) for metric in chosen[task]]
+            for other in sides[1:]
+        ]
         for task, sides in answered.items()
     }
     corrected = iter(holm([c.p for of_task in found.values() for of_pair in of_task for c in of_pair]))
@@ -94,6 +97,12 @@ def compare_tasks(
         ]
         for task, of_task in found.items()
     }
+
+
+def compare_columns(metric: Metric, sides: Sequence[Array]) -> list[Comparison]:
+    """The first side against each of the others, by what `metric` adds up of each item; p is corrected for all."""
+    found = [_compared(metric, sides[0], other) for other in sides[1:]]
+    return [_decided(c, p, metric) for c, p in zip(found, holm([c.p for c in found]), strict=True)]
 
 
 def _chosen(sides: Sequence[Sequence[Item]], names: Sequence[str]) -> list[Metric]:
@@ -126,8 +135,7 @@ def require_same(left: Sequence[Item], right: Sequence[Item]) -> None:
             raise UsageError(f"Item {place} is not the same on both sides: {a.reference[:60]!r}, {b.reference[:60]!r}.")
 
 
-def _compared(metric: Metric, left: Sequence[Item], right: Sequence[Item]) -> Comparison:
-    a, b = metric.columns(left), metric.columns(right)
+def _compared(metric: Metric, a: Array, b: Array) -> Comparison:
     value_a, value_b = float(metric.value(a.sum(0))), float(metric.value(b.sum(0)))
     wins = losses = None
     if metric.kind != "counts":

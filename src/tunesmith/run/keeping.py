@@ -72,7 +72,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The mixtures that were tried, and the one chosen."""
+    """The mixtures that were tried, and the one chosen. The base itself stands last: it is measured, never chosen."""
 
     chosen: Point
     tried: tuple[Point, ...]
@@ -150,5 +150,6 @@ def go_back(between: Between, measure: Measure, *, before: float, higher: bool, 
         for share in [share for share in (0.0, *SHARES) if share != chosen.shares[part]]:
             tried.append(at((*chosen.shares[:part], share, *chosen.shares[part + 1 :])))
             chosen = tried[-1] if better(tried[-1], chosen) else chosen
+    tried.append(at((0.0,) * THIRDS))
     between.set(chosen.shares)
     return Choice(chosen, tuple(tried))

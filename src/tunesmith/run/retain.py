@@ -2,11 +2,12 @@
 
 The decision: each way is an ordinary run in a folder of its own, so the study stops and goes on as runs do, and what it
 recommends is a recipe that can be trained as it stands. A point is a pair: what the task's metric gained, and what
-general text lost. Recommended is the run that lost least among those that kept nearly all of the gain.
+general text lost. Plain fine-tuning is trained first, because what it loses says where the low learning rate has to
+stop.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from tunesmith.errors import UsageError
 from tunesmith.recipe import Loaded, load_recipe
 from tunesmith.run import folder as places
 from tunesmith.run.continuing import prove_asked_the_same
+from tunesmith.run.level import compared
 from tunesmith.run.opened import Say, to_stderr
-from tunesmith.run.pareto import Point, page, recommended
-from tunesmith.run.prepare import prepare
+from tunesmith.run.pareto import Point, Study, advise, best
+from tunesmith.run.prepare import Prepared, prepare
 from tunesmith.run.report import changes as numbers_of
+from tunesmith.run.retain_page import page
 from tunesmith.run.retention import LEAST, planned
 from tunesmith.run.train import train
 from tunesmith.run.validating import higher_is_better
@@ -29,9 +32,12 @@ from tunesmith.training.settings import USUAL_RATE
 STUDY, PAGE = "retain.json", "retain.html"
 LOW = 0.2
 """The low learning rate, beside that of the recipe."""
+STOP, LEAST_STOP = 0.5, 0.01
+"""The share of what plain fine-tuning lost at which the low learning rate stops, and the fewest nats per token."""
+NEVER_WITHIN = "left out: every validation had lost more than keeping.most_lost allows, so there is no best checkpoint"
 WAYS: Mapping[str, tuple[str, ...]] = {
     "plain": (),
-    "low-rate": ("training.learning_rate={low}",),
+    "low-rate": ("training.learning_rate={low}", "keeping.most_lost={stop}"),
     "replay": ("keeping.replay=0.2",),
     "kl": ("keeping.kl=0.1",),
     "replay-kl": ("keeping.replay=0.2", "keeping.kl=0.1"),
@@ -51,19 +57,6 @@ USUAL = ("plain", "low-rate", "replay", "kl", "interpolate", "replay-interpolate
 """The ways that a study tries unless told otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
-class Study:
-    """The points of a study by the name of their way, and the name of the one to take."""
-
-    metric: str
-    points: Mapping[str, Point]
-    recommended: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """`{metric, recommended, points: {way: {before, value, lost, low, high, seconds, run}}}`."""
-        return asdict(self)
-
-
 def retain(
     recipe: str, changes: Sequence[str] = (), *, out: Path, ways: Sequence[str] = (), say: Say = to_stderr
 ) -> Study:
@@ -79,18 +72,29 @@ def retain(
         if way not in WAYS:
             raise UsageError(f"There is no way {way!r} to keep what a model can. Known: {', '.join(WAYS)}.")
     _require_measured(recipe, changes, [way for way in chosen if not places.is_started(out / way)])
-    points: dict[str, Point] = {}
-    metric = ""
+    reports: dict[str, Mapping[str, Any]] = {}
     for way in chosen:
-        loaded = _recipe(recipe, changes, way, out)
-        metric = loaded.recipe.training.validation.metric
-        say(f"\n== {way}: {', '.join(WAYS[way]) or 'the recipe as it is'}")
-        points[way] = point(_finished(loaded) or train(loaded, resume="auto", say=say).report, way)
-    name = recommended(points, higher=higher_is_better(metric))
-    study = Study(metric, points, name)
+        stop = point(reports["plain"], "plain").lost * STOP if reports else 0.0
+        said = _said(recipe, changes, way, max(LEAST_STOP, stop))
+        say(f"\n== {way}: {', '.join(said) or 'the recipe as it is'}")
+        loaded = load_recipe(recipe, [*changes, *said, f"run={out / way}"])
+        reports[way] = _finished(loaded) or train(loaded, resume="auto", say=say).report
+    study = _study(reports, cache(lambda: prepare(load_recipe(recipe, changes), lambda _: None)), say)
     durable.write_text(out / STUDY, orjson.dumps(study.as_dict(), option=orjson.OPT_INDENT_2).decode() + "\n")
-    durable.write_text(out / PAGE, page(study.metric, points, name, higher=higher_is_better(metric)))
+    durable.write_text(out / PAGE, page(study))
     return study
+
+
+def _study(reports: Mapping[str, Mapping[str, Any]], prepared: Callable[[], Prepared], say: Say) -> Study:
+    """The points of finished runs, and the way to take. `prepared` gives the validation set that they share."""
+    left_out = {way: NEVER_WITHIN for way in reports if way != "plain" and _chose_none(reports[way])}
+    points = {way: point(report, way) for way, report in reports.items() if way not in left_out}
+    metric = str(reports["plain"]["metric"])
+    higher = higher_is_better(metric)
+    runs = {way: Path(one.run) for way, one in points.items()}
+    found = compared(runs, best(points, higher=higher), metric, prepared, say)
+    advice = advise(points, found, higher=higher)
+    return Study(metric, higher, points, advice, left_out, _sweeps(reports, points))
 
 
 def _require_measured(recipe: str, changes: Sequence[str], ways: Sequence[str]) -> None:
@@ -132,12 +136,29 @@ def _finished(loaded: Loaded) -> dict[str, Any] | None:
     return report
 
 
+def _chose_none(report: Mapping[str, Any]) -> bool:
+    """Whether every validation of the run had lost more than `keeping.most_lost` allows."""
+    return report["best_step"] == 0 and report["validation_loss"]["best"] is None
+
+
+def _sweeps(reports: Mapping[str, Mapping[str, Any]], points: Mapping[str, Point]) -> dict[str, Any]:
+    """The mixtures of base and tuned that runs tried, where the base itself was measured too."""
+    tried = {way: (reports[way].get("interpolation") or {}).get("tried") or [] for way in points}
+    return {
+        way: [{**mixture, "shares": [*mixture["shares"]]} for mixture in mixtures]
+        for way, mixtures in tried.items()
+        if mixtures and not any(mixtures[-1]["shares"])
+    }
+
+
 def point(report: Mapping[str, Any], way: str) -> Point:
     """What a finished run gained and lost.
 
     Raises:
         UsageError: it was trained without measuring what it lost, or its validation measured nothing.
     """
+    if _chose_none(report):
+        raise UsageError(f"{report['run']}: {way} is {NEVER_WITHIN}. Raise it, or lower training.learning_rate.")
     kept = (report.get("retention") or {}).get("general")
     if kept is None or report["validation_loss"]["best"] is None:
         raise UsageError(
@@ -152,9 +173,8 @@ def point(report: Mapping[str, Any], way: str) -> Point:
     )  # fmt: skip
 
 
-def _recipe(recipe: str, changes: Sequence[str], way: str, out: Path) -> Loaded:
-    """The recipe with what a way says, as a run in a folder of its own."""
+def _said(recipe: str, changes: Sequence[str], way: str, stop: float) -> list[str]:
+    """What a way says beside the recipe. `stop` is what a low learning rate may lose, in nats per token."""
     first = load_recipe(recipe, changes).recipe
     rate = first.training.learning_rate or USUAL_RATE[first.method.kind]
-    said = [change.format(low=LOW * rate) for change in WAYS[way]]
-    return load_recipe(recipe, [*changes, *said, f"run={out / way}"])
+    return [change.format(low=LOW * rate, stop=f"{stop:.4g}") for change in WAYS[way]]
