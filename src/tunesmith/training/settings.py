@@ -115,7 +115,7 @@ class KeepingSettings(Settings):
     nat of KL there costs about as much as a nat of loss."""
     most_lost: float | None = Field(default=None, ge=0)
     """Nats per token of general text that the best checkpoint may have lost: a validation that lost more is not better
-    than one before it, so patience ends the run there."""
+    than one before it, so patience ends the run there. The rule is ours: early stopping on two numbers."""
     interpolate: Literal["off", "whole", "layers"] = "off"
     """After training, go back towards the base (Wortsman et al., 2021): as far as `cost` allows on the validation set,
     with one share for the `whole` network, or one for each third of its `layers` (Lin et al., 2023)."""

@@ -22,8 +22,8 @@ def weighted(logits: Tensor, targets: Targets, kind: TokenWeighting) -> Targets:
 
     `probability` is the model's own of the target: DFT (Wu et al., 2025, https://arxiv.org/abs/2508.05629), which
     learns little from targets that the model finds absurd. `entropy` is that of the 20 likeliest tokens over its
-    largest, 0 to 1: EAFT ("Entropy-Adaptive Fine-Tuning: Resolving Confident Conflicts to Mitigate Forgetting"), which
-    learns little where the model is sure, of the target or of something else.
+    largest, 0 to 1: EAFT (Diao et al., 2026, https://arxiv.org/abs/2601.02151), which learns little where the model is
+    sure, of the target or of something else.
     """
     if kind == "none":
         return targets
