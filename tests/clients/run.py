@@ -1,6 +1,6 @@
 """Clients that others wrote, unmodified and each in an environment of its own, against a real server.
 
-    python tests/clients/run.py [openai-1 | openai-3 | llm | langchain | node | page] …
+    python tests/clients/run.py [openai-1 | openai-3 | llm | langchain | node | page | reports] …
 
 Installs what is missing under `.peers/clients` (needs the package indexes once), starts a server on a small random
 model, and lets each client go the whole way.
@@ -14,6 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+from reports import made  # noqa: E402
 from served import Server, served  # noqa: E402
 
 PEERS = HERE.parents[1] / ".peers" / "clients"
@@ -81,9 +82,16 @@ def page(server: Server) -> None:
     journey(server, "env", f"SERVER={server.url}", python("page", "playwright") / "python", "page_journey.py")
 
 
+def reports(server: Server) -> None:
+    """The pages of a run, a study and a comparison, and the one for votes, in the Chromium of this machine."""
+    with tempfile.TemporaryDirectory() as folder, made(Path(folder)) as ballot:
+        words = ("env", f"PAGES={folder}", f"BALLOT={ballot}", python("page", "playwright") / "python")
+        journey(server, *words, "reports_journey.py")
+
+
 CLIENTS = {
     "openai-3": lambda server: openai(server, "3"), "openai-1": lambda server: openai(server, "1"), "llm": llm,
-    "langchain": langchain, "node": node, "page": page,
+    "langchain": langchain, "node": node, "page": page, "reports": reports,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -97,8 +97,8 @@ def server_of(ballot: Ballot, token: str, port: int) -> ThreadingHTTPServer:
                 self._send(200, PAGE.encode(), "text/html; charset=utf-8")
             elif self.path == f"/{token}/next":
                 self._send_json(ballot.following() or {"result": str(ballot.result())})
-            else:
-                self._send(404, b"", "text/plain")
+            else:  # a browser asks for an icon by itself, and writes a refusal down as the page's error
+                self._send(204 if self.path == "/favicon.ico" else 404, b"", "text/plain")
 
         def do_POST(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
@@ -145,7 +145,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font: inherit; margin: 0 }
 button { font: inherit; padding: .5rem 1rem; border-radius: .4rem; border: 1px solid var(--soft); background: none;
   color: var(--ink); cursor: pointer }
 button:focus-visible { outline: 2px solid var(--a) }
-nav { display: flex; gap: .5rem; flex-wrap: wrap } p, summary { color: var(--soft) }
+nav { display: flex; gap: .5rem; flex-wrap: wrap } details { margin-top: 1rem } p, summary { color: var(--soft) }
 </style></head><body>
 <p id="done" role="status"></p><div class="card"><pre id="prompt"></pre></div>
 <div class="pair"><div class="card"><pre id="first"></pre></div><div class="card"><pre id="second"></pre></div></div>

@@ -91,6 +91,7 @@ h1 {{ font-size: 1.3rem; overflow-wrap: anywhere }} h2 {{ font-size: 1rem }} h3 
 section {{ background: var(--card); border-radius: .5rem; padding: 1rem; margin: 1rem 0; overflow-x: auto }}
 .lost h2 {{ color: var(--b) }} .won h2 {{ color: var(--a) }}
 table {{ border-collapse: collapse }} td {{ white-space: nowrap }}
+td:last-child {{ white-space: normal; min-width: 14rem }}
 td, th {{ text-align: left; padding: .2rem .8rem .2rem 0 }}
 summary {{ cursor: pointer; overflow-wrap: anywhere }} p {{ color: var(--soft) }}
 pre {{ white-space: pre-wrap; overflow-wrap: anywhere; font: inherit; margin: 0 }}

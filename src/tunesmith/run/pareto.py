@@ -99,16 +99,16 @@ def advise(points: Mapping[str, Point], found: Mapping[str, Comparison], *, high
     level = tuple(name for name in points if name in near or name in told)
     name = min(level, key=lambda name: (points[name].lost, -gains[name]))
     alike = tuple(other for other in level if other != name and points[other].low <= points[name].high)
-    because = _because(name, first, near, told, [way for way in unsure if way not in told], found, alike)
+    because = _because(first, near, told, [way for way in unsure if way not in told], found, alike)
     return Advice(name, level, alike, because)
 
 
 def _because(
-    name: str, first: str, near: Sequence[str], told: Sequence[str], few: Sequence[str],
+    first: str, near: Sequence[str], told: Sequence[str], few: Sequence[str],
     found: Mapping[str, Comparison], alike: Sequence[str],
 ) -> str:  # fmt: skip
     """The reasons in sentences."""
-    said = [f"{name} lost least of those that gained as much as the best, {first}: at most {WORTH:.0%} less"]
+    said = [f"It lost least of those that gained as much as the best ({first}): at most {100 * WORTH:g} % less"]
     items = next((c.items for c in found.values()), 0)
     if told:
         shown = max(found[way].could_show or 0.0 for way in told)

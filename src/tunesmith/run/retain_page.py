@@ -76,8 +76,12 @@ def _sweeps(study: Study) -> Iterator[str]:
 
 
 def _mixtures(of: Point, tried: Sequence[Mapping[str, Any]]) -> dict[str, Point]:
-    """Mixtures by their share, or by one for each third of the layers; lost is what the base, the last one, has not."""
+    """Mixtures by their share, or by one for each third of the layers; lost is what the base, the last one, has not.
+
+    Those of one share come first, from the tuned model to the base.
+    """
     base = tried[-1]["general"]
+    tried = sorted(tried, key=lambda mixture: (len(set(mixture["shares"])) > 1, -sum(mixture["shares"])))
     found: dict[str, Point] = {}
     for mixture in tried:
         shares = mixture["shares"]
@@ -94,10 +98,11 @@ def _picture(points: Mapping[str, Point], name: str, *, higher: bool) -> str:
     wide, high = (right - left) or 1.0, (top - bottom) or 1.0
 
     def x(lost: float) -> float:
-        return MARGIN + (WIDTH - MARGIN - 40) * (lost - left) / wide
+        # A number beside a point at the left edge must not read on what the axis says.
+        return MARGIN + 20 + (WIDTH - MARGIN - 60) * (lost - left) / wide
 
     def y(gained: float) -> float:
-        return 28 + (HEIGHT - 90) * (1 - (gained - bottom) / high)
+        return 38 + (HEIGHT - 100) * (1 - (gained - bottom) / high)
 
     on_front = front(points, higher=higher)
     parts = [f'<polyline points="{" ".join(f"{x(points[w].lost):.1f},{y(gains[w]):.1f}" for w in on_front)}"/>']
@@ -114,7 +119,7 @@ def _picture(points: Mapping[str, Point], name: str, *, higher: bool) -> str:
     for value in (bottom, top):
         parts.append(f'<text x="{MARGIN - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>')
     parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 6}" text-anchor="middle">lost, nats per token →</text>')
-    parts.append('<text x="4" y="12">gained ↑</text>')
+    parts.append('<text x="4" y="17">gained ↑</text>')
     label = "What each way gained against what it lost"
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 

@@ -51,6 +51,11 @@ def test_votes_are_taken_in_hidden_order_and_end_with_the_rate(page: str, tmp_pa
     assert Ballot(Contest(("A", "B"), LEFT, RIGHT), tmp_path / "votes.jsonl").following() is None
 
 
+def test_a_browser_that_asks_for_an_icon_is_not_refused(page: str) -> None:
+    with urllib.request.urlopen(f"{page}/favicon.ico") as reply:
+        assert (reply.status, reply.read()) == (204, b"")
+
+
 @pytest.mark.parametrize(("path", "body"), [("/", None), ("/other/next", None), ("/vote", {"index": 1, "vote": "tie"})])
 def test_who_does_not_know_the_address_sees_and_votes_nothing(page: str, path: str, body: Any) -> None:
     with pytest.raises(urllib.error.HTTPError, match="404") as caught:

@@ -90,7 +90,8 @@ def test_the_page_shows_both_metrics_of_every_mixture_of_base_and_tuned() -> Non
     text = page(Study("task_accuracy", True, points, advice, {}, {"interpolate": tried}))
     assert "<td>1 100%</td><td>0.8000</td><td>+0.6000</td><td>+0.3000</td>" in text
     assert "<tr class=best><td>2 50%</td><td>0.7500</td><td>+0.5500</td><td>+0.1000</td>" in text
-    assert "<td>3 50%, 0%, 50%</td>" in text
+    assert "<td>3 0%</td><td>0.2000</td><td>+0.0000</td><td>+0.0000</td>" in text
+    assert "<td>4 50%, 0%, 50%</td>" in text
     assert text.count("<svg") == 2
     assert page(Study("task_accuracy", True, points, advice)).count("<svg") == 1
 
