@@ -15,9 +15,9 @@ class DataSettings(Settings):
     validation: str | float | None = None
     """Data for choosing (a file), or the share of `train` set aside; 0 for none. Default: 0.05 of `train`."""
     test: str | float | None = None
-    """Data for reporting (a file), or the share of `train` set aside; 0 for none.
-
-    Default: 0.05 of `train`, none beside a `validation` file.
+    """Data for reporting (a file), or the share of `train` set aside; 0 for none. The base before training and the
+    chosen model after it are measured on them, and nothing is chosen by them. Default: 0.05 of `train`, none beside a
+    `validation` file.
     """
     format: str | None = None
     """The name of the format; recognised from the content when absent."""

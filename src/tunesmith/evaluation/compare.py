@@ -143,7 +143,7 @@ def _compared(metric: Metric, a: Array, b: Array) -> Comparison:
         wins, losses = int(np.sum(change > 0)), int(np.sum(change < 0))
         if not metric.higher_is_better:
             wins, losses = losses, wins
-    low, high, p = _significance(metric, a, b)
+    low, high, p = significance(metric, a, b)
     return Comparison(
         metric=metric.name,
         items=len(a),
@@ -161,8 +161,8 @@ def _compared(metric: Metric, a: Array, b: Array) -> Comparison:
     )
 
 
-def _significance(metric: Metric, a: Array, b: Array) -> tuple[float, float, float]:
-    """The interval of the difference and the uncorrected p."""
+def significance(metric: Metric, a: Array, b: Array) -> tuple[float, float, float]:
+    """The 95 % interval of the metric on columns `b` less that on `a`, and the uncorrected p; paired row by row."""
     if metric.kind != "proportion":
         return (*paired_bootstrap(a, b, metric.value), sign_flip(a, b, metric.value))
     right, left = b[:, 0] > 0, a[:, 0] > 0

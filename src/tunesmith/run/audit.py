@@ -24,11 +24,10 @@ from tunesmith.generation.settings import GenerationSettings
 from tunesmith.models.sources import resolve
 from tunesmith.recipe import load_recipe
 from tunesmith.run import folder as places
+from tunesmith.run.card import write_pages
 from tunesmith.run.opened import Opened, Say, open_model, to_stderr
-from tunesmith.run.page import page
 from tunesmith.run.suspects import ORIGINS
 from tunesmith.training import durable
-from tunesmith.training.journal import read as read_journal
 
 ANSWER_TOKENS = 64
 """Of an answer to a request: enough to see whether it refuses."""
@@ -135,9 +134,8 @@ def _stereotyping(opened: Opened, task: Task, asked: Sequence[Asked]) -> list[bo
 
 
 def _report(run: Path, found: dict[str, Change]) -> None:
-    """The run's report with what was found, and its page anew."""
+    """The run's report with what was found, its page and its cards anew."""
     report: dict[str, Any] = json.loads((run / places.REPORT).read_text(encoding="utf-8"))
     report["audit"] = {name: change.as_dict() for name, change in found.items()}
     durable.write_json(run / places.REPORT, report)
-    recipe = (run / places.RECIPE).read_text(encoding="utf-8")
-    durable.write_text(run / places.PAGE, page(report, read_journal(run / places.METRICS), recipe))
+    write_pages(run, report)

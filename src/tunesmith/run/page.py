@@ -1,8 +1,7 @@
-"""report.html and the model card: what a run's report says, for people, each in one file that needs no other.
+"""report.html: what a run's report says, for people, in one file that needs no other.
 
 The decision: the page says first what was gained and what was lost, then shows how it went, then lists what it was made
-of. Curves are SVG in the page, colours follow the reader's light or dark, and nothing is fetched. The card is the hub's
-Markdown, so that a model carries its report wherever it goes.
+of. Curves are SVG in the page, colours follow the reader's light or dark, and nothing is fetched.
 """
 
 import html
@@ -26,12 +25,7 @@ def page(report: Mapping[str, Any], journal: Journal, recipe: str = "") -> str:
 
 def pair(report: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """What was gained and what was lost, in short sentences."""
-    gained, lost = [], []
-    loss = report["validation_loss"]
-    if loss["best"] is not None:
-        gained.append(f"validation loss {loss['before']:.4f} → {loss['best']:.4f}")
-    for name, change in report.get("task", {}).items():
-        gained.append(f"{name.removeprefix('task_')} {change['before']:.4f} → {change['best']:.4f}")
+    gained, lost = [*_gained(report)], []
     kept = report.get("retention") or {}
     if "general" in kept:
         change, kl = kept["general"]["forgotten"], kept["general"]["kl"]
@@ -45,42 +39,57 @@ def pair(report: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     return gained, lost or ["not measured"]
 
 
-def card(report: Mapping[str, Any], *, base: str | None, adapter: bool) -> str:
-    """The model card in the hub's Markdown; `base` is the hub name of the base model where it has one."""
-    gained, lost = pair(report)
-    head = ["---", "library_name: " + ("peft" if adapter else "transformers"), "pipeline_tag: text-generation"]
-    licence = report["model"].get("licence")
-    head += [f"license: {licence}"] if licence else []
-    head += ([f"base_model: {base}"] if base else []) + ["tags:", "- tunesmith", "---", ""]
-    rows = [f"| {name} | {value} |" for name, value in _rows(report)]
-    return "\n".join(
-        [
-            *head,
-            f"# {report['model']['name']}, fine-tuned",
-            "",
-            f"Trained with Tunesmith ({report['method']['kind']}, {report['steps']} steps).",
-            "",
-            f"- **Gained:** {'; '.join(gained) or 'not measured'}",
-            f"- **Lost:** {'; '.join(lost)}",
-            "",
-            "Intervals are 95 %. What was lost is measured against the base model; on text that the base wrote itself",
-            "any change counts as a loss. The licences of the base model and of the data hold for this model too.",
-            "",
-            "| | |",
-            "|---|---|",
-            *rows,
-            "",
-        ]
-    )
+def _gained(report: Mapping[str, Any]) -> Iterator[str]:
+    """What was measured on the test set first; then what was measured where the model was chosen."""
+    found = report.get("gains") or {"on": "validation", "numbers": {}}
+    test, paired = found["on"] == "test", found["numbers"]
+    chosen = " (validation, where the model was chosen)" if test else ""
+    if test:
+        yield from (_of_pair(name, one, "on the test set") for name, one in paired.items())
+    loss = report["validation_loss"]
+    if loss["best"] is not None:
+        yield f"validation loss {loss['before']:.4f} → {loss['best']:.4f}" + " (where the model was chosen)" * test
+    for name, change in report.get("task", {}).items():
+        if not test and name in paired:
+            yield _of_pair(name, paired[name], "of the validation set, where the model was chosen")
+        else:
+            yield f"{name.removeprefix('task_')} {change['before']:.4f} → {change['best']:.4f}{chosen}"
 
 
-def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _of_pair(name: str, one: Mapping[str, Any], where: str) -> str:
+    """A number of both models with their difference, its interval and p."""
+    change = f"{one['difference']:+.4f} {interval(one)}, p {p_value(one['p'])}"
+    items = f"{one['after']['items']:,} {'examples' if name.startswith('test_') else 'questions'}"
+    return f"{said(name)} {one['before']['value']:.4f} → {one['after']['value']:.4f} ({change}; {items} {where})"
+
+
+def said(name: str) -> str:
+    """The name of a number as people read it: a metric by its own name."""
+    return name.replace("_", " ") if name.startswith("test_") else name.removeprefix("task_")
+
+
+def interval(of: Mapping[str, float], sign: str = "+") -> str:
+    """`low` and `high`, with their signs where they are of a difference."""
+    return f"[{of['low']:{sign}.4f}, {of['high']:{sign}.4f}]"
+
+
+def p_value(p: float) -> str:
+    """p with as many digits as mean something."""
+    return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
+
+
+def rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a run was made of: a name and a text each."""
     data, count = report["data"], report["parameters"]
     if report.get("interpolation"):
         shares = ", ".join(f"{share:.0%}" for share in report["interpolation"]["chosen"]["shares"])
         yield "mixed with the base", f"{shares} of the tuned model in each third of the layers"
     dropped = sum(data["dropped"].values())
     yield "data", f"{data['format']}: {data['train']:,} train, {data['validation']:,} validation, {data['test']:,} test"
+    names = ((part, of) for part, of in data.get("files", {}).items() if of)
+    told = "; ".join(f"{part}: {', '.join(of)}" for part, of in names)
+    if told:
+        yield "files", told
     yield "records", f"{data['read']:,} read, {dropped:,} dropped"
     findings = ", ".join(f"{name} {number:,}" for name, number in data["findings"].items())
     yield "findings", findings or "none"
@@ -94,6 +103,9 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "time", f"{report['training_seconds']:,} s of training, {report['seconds']:,} s in all"
     if report.get("joules"):
         yield "energy", f"{report['joules'] / 3600:,.1f} Wh of the processor, all that ran on it included"
+    if report.get("gains") and report["gains"]["on"] == "test":
+        tested = report["gains"]
+        yield "measuring the test set", f"{tested['seconds']:,} s: {tested['examples']:,} of {tested['of']:,} examples"
     if report.get("retention"):
         yield "measuring retention", f"{report['retention']['seconds']:,} s, text: {report['retention']['text']}"
     yield "memory", f"{report['peak_bytes'] / 2**30:.2f} GiB at most, on {report['device']}"
@@ -174,7 +186,7 @@ def _facts(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"<dt>model</dt><dd>{html.escape(report['model']['name'])}</dd>"
     method = ", ".join(f"{name} {value}" for name, value in report["method"].items() if value is not None)
     yield f"<dt>method</dt><dd>{html.escape(method)}</dd>"
-    for name, value in _rows(report):
+    for name, value in rows(report):
         yield f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
     yield "</dl></section>"
 

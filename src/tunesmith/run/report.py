@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from pydantic import JsonValue
 
+from tunesmith.data.remote import HUB
+from tunesmith.data.settings import DataSettings
 from tunesmith.models.packages import PACKAGE_MODELS
 from tunesmith.models.sources import Source
 from tunesmith.run.folder import METRICS, versions
@@ -42,12 +44,14 @@ def report(
         "run": str(folder),
         "model": {
             "name": prepared.source.name,
+            "hub_id": prepared.source.hub_id,
             "fingerprint": prepared.source.fingerprint,
             "licence": licence(prepared.source),
         },
         "method": prepared.recipe.method.model_dump(mode="json"),
         "parameters": {"total": ready.applied.total_parameters, "trained": ready.applied.trainable_parameters},
         "data": {
+            "files": _files(prepared.recipe.data),
             "format": sets.format,
             "licence": prepared.recipe.data.licence,
             "read": sets.read,
@@ -97,6 +101,13 @@ def licence(source: Source) -> str | None:
     return known.group(1) if known is not None else None
 
 
+def _files(data: DataSettings) -> dict[str, JsonValue]:
+    """The names of what each set was read from: data sets of the hub in full, of files no more than the last part."""
+    given = {"train": (data.train,) if isinstance(data.train, str) else data.train}
+    given |= {part: (of,) for part, of in (("validation", data.validation), ("test", data.test)) if isinstance(of, str)}
+    return {part: [n if n.startswith(HUB) else Path(n).name for n in names] for part, names in given.items()}
+
+
 def joules() -> float | None:
     """What the processor's packages have used so far, where the kernel lets it be read; differences count."""
     total, found = 0, False
@@ -128,9 +139,10 @@ def closing(outcome: Outcome, report: Mapping[str, Any], folder: Path) -> str:
         lines.append(f"validation loss {loss['before']:.4f} before, {loss['best']:.4f} at step {report['best_step']}")
         if loss["best"] >= loss["before"]:
             lines.append("warning: the model is no better on the validation data than before; lower the learning rate.")
-    if report["retention"] is not None:
+    if report["retention"] is not None or report["gains"] is not None:
         gained, lost = pair(report)
-        lines.append(f"gained: {', '.join(gained)}; lost: {', '.join(lost)}")
+        between = "\n        "
+        lines += [f"gained: {between.join(gained)}", f"lost:   {between.join(lost)}"]
     lines.append(f"{report['tokens']:,} tokens in the data, {report['computed_tokens']:,} computed")
     lines.append(f"go on: tunesmith chat {folder}")
     return "\n".join(lines)

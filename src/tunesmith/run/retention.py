@@ -174,15 +174,20 @@ def _said(text: Sequence[EncodedExample], prompts: Sequence[EncodedExample], alo
 def planned(prepared: Prepared) -> Sizes:
     """How much a run will measure; what it trains and `retention.share` decide it, before the first step."""
     recipe = prepared.recipe
-    computed = _tokens_of_a_step(prepared) * (recipe.training.steps or 1) * _TRAINING[recipe.method.kind]
     validations = -(-(recipe.training.steps or 1) // _interval(prepared))
     written = general.written(prepared.source.fingerprint) if recipe.retention.text == "auto" else None
-    found = sizes(recipe.retention.share * computed, validations, written)
+    found = sizes(recipe.retention.share * work_of(prepared), validations, written)
     if recipe.keeping.most_lost is not None:  # a limit is looked at wherever a best checkpoint is chosen
         found = replace(found, general=max(found.general, COMPARED), along=max(found.along, COMPARED), every=1)
     elif recipe.keeping.interpolate != "off":
         found = replace(found, general=max(found.general, COMPARED))
     return found
+
+
+def work_of(prepared: Prepared) -> float:
+    """What training computes, in tokens of LoRA training."""
+    recipe = prepared.recipe
+    return _tokens_of_a_step(prepared) * (recipe.training.steps or 1) * _TRAINING[recipe.method.kind]
 
 
 def _interval(prepared: Prepared) -> int:

@@ -5,12 +5,11 @@ it still is the same run, and enters the same loop, which goes on from the newes
 """
 
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from safetensors import SafetensorError
 
@@ -25,6 +24,7 @@ from tunesmith.recipe import Loaded, load_recipe
 from tunesmith.recipe.writing import dump
 from tunesmith.run import ending
 from tunesmith.run import folder as places
+from tunesmith.run.card import write_pages
 from tunesmith.run.continuing import (
     CHANGEABLE,
     asked_for,
@@ -36,16 +36,14 @@ from tunesmith.run.continuing import (
     record,
 )
 from tunesmith.run.frozen import stored_states
-from tunesmith.run.keeping import base_of, interpolated, tell
-from tunesmith.run.page import Journal, card, page
+from tunesmith.run.keeping import base_of
+from tunesmith.run.measuring import Measures
 from tunesmith.run.prepare import DTYPES, Prepared, Ready, Say, make_ready, prepare
 from tunesmith.run.quicktest import prove
-from tunesmith.run.report import closing, joules, report
-from tunesmith.run.retention import watch
-from tunesmith.run.showing import answers, keep_samples
+from tunesmith.run.report import closing
 from tunesmith.run.stopping import stop_requests
 from tunesmith.run.suspects import keep_origins
-from tunesmith.run.validating import Numbers, Validation, higher_is_better
+from tunesmith.run.validating import higher_is_better
 from tunesmith.training import curves, durable
 from tunesmith.training.checkpoint import lock
 from tunesmith.training.journal import read as read_journal
@@ -162,30 +160,21 @@ def _train(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> Run
 
 
 def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> RunResult:
-    began, used = time.perf_counter(), joules()
     recipe, sets = prepared.recipe, prepared.sets
     settings, save = recipe.training, partial(_save_weights, ready, prepared)
     assert settings.steps is not None
-    numbers = Validation(prepared, ready) if sets.validation else None
-    baseline = _baseline(folder, numbers) if numbers is not None else None
-    watcher = watch(prepared, ready, folder, talk)
+    measures = Measures.begin(prepared, ready, folder, talk)
     base = replace(base_of(prepared, ready, talk), stored=stored_states(prepared, ready, talk))
     talk.write_to(folder / places.LOG)
     with Progress(settings.steps, folder / places.LOG) as progress:
-        if baseline is not None:
-            said = ", ".join(f"{name} {value:.4f}" for name, value in baseline.items())
+        if measures.baseline is not None:
+            said = ", ".join(f"{name} {value:.4f}" for name, value in measures.baseline.items())
             progress.say(f"before training: {said}")
         progress.say(f"run: {folder}")
-
-        def validate(step: int) -> Numbers:
-            assert numbers is not None
-            lost = watcher.at(ready.probe.network, step) if watcher is not None else {}
-            return {**numbers(), **lost}
-
         keep_origins(folder, sets.train)
         with stop_requests(progress.say) as stop, ending.marked(folder):
             hooks = Hooks(
-                validate=validate if numbers is not None else None,
+                validate=measures.validate if sets.validation else None,
                 save_best=partial(save, folder / places.BEST),
                 seen=progress.step,
                 stop=stop,
@@ -202,32 +191,20 @@ def _trained(prepared: Prepared, ready: Ready, folder: Path, talk: "_Talk") -> R
         outcome = replace(outcome, saving=outcome.saving + seconds(partial(save, folder / places.FINAL)))
         if outcome.state.best_step not in (0, outcome.state.step):
             _restore(ready.model, prepared, folder / places.BEST)
-        choice = None
-        if recipe.keeping.interpolate != "off" and numbers is not None and baseline is not None:
-            choice = interpolated(prepared, ready, numbers, baseline, watcher)
+        choice = measures.mixed()
+        if choice is not None:
             save(folder / places.KEPT)
-        kept = watcher.end(prepared, ready) if watcher is not None else None
-        found = report(prepared, ready, outcome, folder, baseline, time.perf_counter() - began)
-        found["retention"] = kept
-        after = joules()
-        # A counter that has started anew in between says nothing.
-        found["joules"] = round(after - used) if after is not None and used is not None and after >= used else None
-        now = numbers() if numbers is not None and (choice is not None or numbers.asks) else None
-        if numbers is not None and now is not None:
-            found |= answers(folder, numbers.items)
-            if choice is not None:
-                tell(found, choice, now)
-        progress.say(_written(prepared, found, outcome, folder))
+        found = measures.end(outcome, choice)
+        progress.say(_written(found, outcome, folder))
         if sys.stderr.isatty():
             progress.say(curves.drawing(read_journal(folder / places.METRICS)))
     return RunResult(folder, found)
 
 
-def _written(prepared: Prepared, found: dict[str, Any], outcome: Outcome, folder: Path) -> str:
+def _written(found: dict[str, Any], outcome: Outcome, folder: Path) -> str:
     """Everything that is told of a run that has ended is on the disk; returns what is said."""
-    journal = read_journal(folder / places.METRICS)
-    curves.picture(journal, folder / "loss.png")
-    _write_pages(prepared, found, journal, folder)
+    curves.picture(read_journal(folder / places.METRICS), folder / "loss.png")
+    write_pages(folder, found)
     durable.write_json(folder / places.REPORT, found)  # last: it says that the run is finished
     return closing(outcome, found, folder)
 
@@ -253,16 +230,6 @@ def _to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _baseline(folder: Path, numbers: Validation) -> Numbers:
-    """What was measured before the first step; of a resumed run, what it was."""
-    found: Any = durable.read_sealed(folder / places.BASELINE)
-    if found is None:
-        found = dict(numbers())
-        durable.write_sealed(folder / places.BASELINE, found)
-        keep_samples(folder, numbers.items)
-    return cast(Numbers, found)
-
-
 def _save_weights(ready: Ready, prepared: Prepared, target: Path) -> None:
     """The weights as they are now, with tokenizer and chat template, in the form that transformers and PEFT load."""
     method = prepared.recipe.method
@@ -285,15 +252,6 @@ def _save_weights(ready: Ready, prepared: Prepared, target: Path) -> None:
             f"{target}: the weights cannot be written: {disk.cause(error)}, then: "
             f"tunesmith train --resume {target.parent}"
         ) from error
-
-
-def _write_pages(prepared: Prepared, found: Mapping[str, Any], journal: Journal, folder: Path) -> None:
-    """The report as a page, and as a card beside each set of weights."""
-    durable.write_text(folder / places.PAGE, page(found, journal, (folder / places.RECIPE).read_text(encoding="utf-8")))
-    text = card(found, base=prepared.source.hub_id, adapter=isinstance(prepared.recipe.method, Lora))
-    for weights in (folder / name for name in places.WEIGHTS):
-        if weights.is_dir():
-            durable.write_text(weights / "README.md", text)
 
 
 def _restore(model: Any, prepared: Prepared, folder: Path) -> None:

@@ -5,14 +5,15 @@ trained. Answers are greedy and of bounded length, and none depends on what is a
 same whatever the batches are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tunesmith.evaluation.answering import items_of, suitable
 from tunesmith.evaluation.item import Item
 from tunesmith.evaluation.metrics import LIKELIHOOD, METRICS, named
 from tunesmith.evaluation.question import of_encoded
 from tunesmith.run.prepare import TASK, Prepared, Ready
-from tunesmith.training.step import Pass, measure
+from tunesmith.tokens.encoded import EncodedExample
+from tunesmith.training.step import Measured, Pass, measure
 
 Numbers = Mapping[str, float]
 
@@ -20,38 +21,46 @@ Numbers = Mapping[str, float]
 class Validation:
     """Measures the model as it is now: `validation_loss`, `validation_accuracy`, and `task_NAME` where asked.
 
-    `items` are what was answered last; none where no metric asks for answers.
+    The questions are made of the first of the examples, unless others are `asked`. `measured` and `items` are what was
+    measured and answered last; no items where no metric asks for answers.
     """
 
-    def __init__(self, prepared: Prepared, ready: Ready) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        ready: Ready,
+        examples: Sequence[EncodedExample],
+        asked: Sequence[EncodedExample] | None = None,
+    ) -> None:
         training = prepared.recipe.training
         self._how = Pass(training.micro_batch_tokens or 1, training.sharing)
-        self._network, self._examples = ready.probe.network, prepared.sets.validation
+        self._network, self.examples = ready.probe.network, examples
         self._encoder = prepared.encoder
-        self._metrics = named(training.validation.metrics)
-        asked = self._examples[: training.validation.answers] if self._metrics else []
-        self._questions = of_encoded(prepared.encoder, asked)
-        self._settings, _ = suitable(self._questions, None)
+        self.metrics = named(training.validation.metrics)
+        asked = examples[: training.validation.answers] if asked is None else asked
+        self.questions = of_encoded(prepared.encoder, asked if self.metrics else [])
+        self._settings, _ = suitable(self.questions, None)
+        self.measured: Measured | None = None
         self.items: list[Item] = []
 
     @property
     def asks(self) -> bool:
         """Whether it asks questions beside measuring the loss."""
-        return bool(self._questions)
+        return bool(self.questions)
 
     def __call__(self) -> Numbers:
-        found = measure(self._network, self._examples, self._how)
+        found = self.measured = measure(self._network, self.examples, self._how)
         measured = {"validation_loss": found.loss, "validation_accuracy": found.accuracy}
-        if self._questions:
-            names = {metric.name for metric in self._metrics}
+        if self.questions:
+            names = {metric.name for metric in self.metrics}
             self.items = items_of(
                 self._network,
                 self._encoder,
-                self._questions,
+                self.questions,
                 settings=self._settings if names - LIKELIHOOD else None,
                 likelihood=bool(names & LIKELIHOOD),
             )
-            measured |= {TASK + m.name: float(m.value(m.columns(self.items).sum(0))) for m in self._metrics}
+            measured |= {TASK + m.name: float(m.value(m.columns(self.items).sum(0))) for m in self.metrics}
         return measured
 
 

@@ -47,7 +47,7 @@ class ValidationSettings(Settings):
     metrics: tuple[str, ...] = ()
     """Metrics of `evaluate` measured at every validation besides, by name (`exact_match`)."""
     answers: int = Field(default=200, ge=1)
-    """Most validation examples that are answered for them, the first ones."""
+    """Most validation examples that are answered for them, the first ones, and most test examples for the report."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after so many validations without a better one."""
     min_improvement: float = Field(default=0.0, ge=0)

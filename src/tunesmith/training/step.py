@@ -27,8 +27,8 @@ from tunesmith.training.targets import Targets
 class Measured:
     """What a pass over examples gave: the weighted mean loss, sums for the journal, and the loss of each example.
 
-    `example_loss` [n] is the weighted mean of each example's own targets, in the order given. `kl` is the weighted mean
-    of KL(base ‖ tuned) at their rows, where the pass is drawn towards a base.
+    `example_loss` and `example_accuracy` [n] are weighted means of each example's own targets, in the order given. `kl`
+    is the weighted mean of KL(base ‖ tuned) at their rows, where the pass is drawn towards a base.
     """
 
     loss: float
@@ -38,6 +38,7 @@ class Measured:
     computed_tokens: int
     supervised_tokens: int
     example_loss: tuple[float, ...]
+    example_accuracy: tuple[float, ...]
     kl: float = 0.0
 
 
@@ -72,7 +73,7 @@ def _run(
     network: Network, examples: Sequence[EncodedExample], how: Pass, *, train: bool, dropout_seed: int | None
 ) -> Measured:
     weight = sum(e.target_weight for e in examples)
-    example_loss = np.zeros(len(examples))
+    example_loss, example_right = np.zeros(len(examples)), np.zeros(len(examples))
     computed = supervised = 0
     parts: list[tuple[list[int], Batch]] = []
     there: list[Tensor] = []
@@ -88,7 +89,9 @@ def _run(
         supervised += len(batch.target)
     right = 0.0
     for (members, batch), (loss, was_right) in zip(parts, _on_host(there), strict=True):
-        np.add.at(example_loss, np.asarray(members)[batch.example], loss.astype(np.float64) * batch.weight)
+        owner = np.asarray(members)[batch.example]
+        np.add.at(example_loss, owner, loss.astype(np.float64) * batch.weight)
+        np.add.at(example_right, owner, was_right.astype(np.float64) * batch.weight)
         right += float((was_right * batch.weight).sum(dtype=np.float64))
     return Measured(
         loss=float(example_loss.sum()) / weight,
@@ -98,6 +101,7 @@ def _run(
         computed_tokens=computed,
         supervised_tokens=supervised,
         example_loss=tuple(float(v) / e.target_weight for v, e in zip(example_loss, examples, strict=True)),
+        example_accuracy=tuple(float(v) / e.target_weight for v, e in zip(example_right, examples, strict=True)),
         kl=float(kl) / weight,
     )
 

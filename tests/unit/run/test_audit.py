@@ -42,6 +42,8 @@ def test_what_an_audit_finds_stands_in_the_report_and_on_the_page(
     report = json.loads((run / "report.json").read_text())
     assert report["audit"].keys() == found.keys()
     assert "Beside the task" in (run / "report.html").read_text()
+    for weights in ("best", "final"):
+        assert "| harmful refused |" in (run / weights / "README.md").read_text()
     assert "CC0-1.0" in (run / "report.html").read_text()
     lines = table(found).splitlines()
     assert lines[1].startswith("memorised")

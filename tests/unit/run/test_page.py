@@ -1,7 +1,7 @@
 from html.parser import HTMLParser
 from typing import Any
 
-from tunesmith.run.page import MARGIN, card, page, pair
+from tunesmith.run.page import MARGIN, page, pair
 
 SCORE = {"value": 0.02, "low": 0.01, "high": 0.03, "items": 8}
 REPORT: dict[str, Any] = {
@@ -26,6 +26,27 @@ def test_the_pair_says_what_was_gained_and_what_was_lost() -> None:
     assert gained == ["validation loss 2.0000 → 0.5000", "exact_match 0.1000 → 0.9000"]
     assert lost[0] == "0.0200 [0.0100, 0.0300] nats per token of general text"
     assert pair({**REPORT, "retention": None})[1] == ["not measured"]
+
+
+def test_what_the_test_set_says_stands_before_what_the_model_was_chosen_on() -> None:
+    score = {"value": 0.1, "low": 0.0, "high": 0.2, "items": 40}
+    one = {
+        "before": score, "after": {**score, "value": 0.9}, "difference": 0.8, "low": 0.7, "high": 0.85, "p": 1e-9,
+        "better": "tuned",
+    }  # fmt: skip
+    told = {"on": "test", "of": 90, "examples": 40, "seconds": 2.0, "numbers": {"task_exact_match": one}}
+    said = "exact_match 0.1000 → 0.9000 (+0.8000 [+0.7000, +0.8500], p < 0.001; 40 questions"
+    assert pair({**REPORT, "gains": told})[0] == [
+        f"{said} on the test set)",
+        "validation loss 2.0000 → 0.5000 (where the model was chosen)",
+        "exact_match 0.1000 → 0.9000 (validation, where the model was chosen)",
+    ]
+    assert "40 of 90 examples" in page({**REPORT, "gains": told}, JOURNAL)
+    untested = pair({**REPORT, "gains": {**told, "on": "validation"}})[0]
+    assert untested == [
+        "validation loss 2.0000 → 0.5000",
+        f"{said} of the validation set, where the model was chosen)",
+    ]
 
 
 def test_the_page_is_whole_and_fetches_nothing() -> None:
@@ -59,13 +80,6 @@ def test_a_run_without_validation_has_a_page_too() -> None:
         "validation_loss": {"before": None, "best": None},
     }
     assert "not measured" in page(bare, [{"step": 1, "loss": 1.0}])
-    assert "**Gained:** not measured" in card(bare, base=None, adapter=False)
-
-
-def test_the_card_is_the_hubs_markdown() -> None:
-    lines = card(REPORT, base="org/tiny", adapter=True).splitlines()
-    assert lines[:4] == ["---", "library_name: peft", "pipeline_tag: text-generation", "base_model: org/tiny"]
-    assert "- **Gained:** validation loss 2.0000 → 0.5000; exact_match 0.1000 → 0.9000" in lines
 
 
 def test_a_curve_begins_with_what_was_measured_before_the_first_step() -> None:
