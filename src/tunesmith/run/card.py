@@ -1,7 +1,8 @@
 """The model card, in the hub's Markdown; and a run's report written as its page and as a card beside its weights.
 
 The decision: the card is made of the report alone, so whatever adds to the report (an audit) writes both anew, and a
-model carries what is known of it wherever it goes. Data stand there by their names, never by where they lay.
+model carries what is known of it wherever it goes. Licences stand by the hub's identifiers, data by their names, never
+by where they lay.
 """
 
 from collections.abc import Iterator, Mapping
@@ -49,7 +50,10 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
     yield "library_name: " + ("peft" if report["method"]["kind"] == "lora" else "transformers")
     yield "pipeline_tag: text-generation"
     if model.get("licence"):
-        yield f"license: {model['licence']}"
+        identifier, _, name = model["licence"].partition(": ")
+        yield f"license: {identifier.lower()}"
+        if name:
+            yield f"license_name: {name}"
     if model.get("hub_id"):
         yield f"base_model: {model['hub_id']}"
     hub = {name.removeprefix(HUB).split(":")[0] for of in files.values() for name in of if name.startswith(HUB)}

@@ -25,6 +25,7 @@ from tunesmith.training.loop import Outcome
 
 COUNTERS = Path("/sys/class/powercap")
 """Where the kernel counts the energy of the processor's packages."""
+_LICENCE = re.compile(r"""^(license|license_name):\s*(?:-\s*)?["']?([\w.+-]+)""", re.MULTILINE)
 
 
 def report(
@@ -90,15 +91,18 @@ def report(
 
 
 def licence(source: Source) -> str | None:
-    """The licence of a model: what its own card says, or what is known of it; None where nobody says."""
+    """The licence of a model by the hub's identifier (`apache-2.0`), as its own card says, or as it is known of it.
+
+    Where the card says `other` its name follows (`other: NAME`). None where nobody says.
+    """
     card = source.folder / "README.md"
     text = card.read_text(encoding="utf-8", errors="replace")[:4000] if card.is_file() else ""
-    said = re.search(r"^license:\s*(\S+)", text, re.MULTILINE)
-    if said is not None:
-        return said.group(1)
-    about = next((model.about for model in PACKAGE_MODELS.values() if model.hub_id == source.hub_id), "")
-    known = re.search(r"\(([\w.-]+)\)$", about)
-    return known.group(1) if known is not None else None
+    head = text.split("\n---", 1)[0] if text.startswith("---") else ""
+    told = {key: value.lower() for key, value in _LICENCE.findall(head)}
+    if "license" in told:
+        name = told.get("license_name")
+        return f"other: {name}" if told["license"] == "other" and name else told["license"]
+    return next((model.licence for model in PACKAGE_MODELS.values() if model.hub_id == source.hub_id), None)
 
 
 def _files(data: DataSettings) -> dict[str, JsonValue]:

@@ -1,12 +1,16 @@
 """The model card: what the hub reads of a run, and what people do."""
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
 from tunesmith.data.settings import DataSettings
+from tunesmith.models.packages import PACKAGE_MODELS
+from tunesmith.models.sources import Source
 from tunesmith.run.card import card
-from tunesmith.run.report import _files
+from tunesmith.run.report import _files, licence
 
 SCORE = {"value": 0.1, "low": 0.05, "high": 0.2, "items": 40}
 PAIR = {
@@ -39,6 +43,10 @@ def test_the_hub_reads_the_licence_the_base_and_the_data() -> None:
         "library_name": "peft", "pipeline_tag": "text-generation", "license": "gemma", "base_model": "org/tiny",
         "datasets": ["org/set"], "tags": ["tunesmith"],
     }  # fmt: skip
+    named = head({**REPORT, "model": {"name": "tiny", "licence": "other: house-rules"}, "method": {"kind": "full"}})
+    assert (named["license"], named["license_name"]) == ("other", "house-rules")
+    assert named["library_name"] == "transformers"
+    assert "base_model" not in named
     assert "license" not in head({**REPORT, "model": {"name": "tiny", "licence": None}})
 
 
@@ -65,6 +73,24 @@ def test_what_an_audit_found_stands_on_the_card() -> None:
         "| harmful refused | 10.0% [5.0%, 20.0%] | 10.0% [5.0%, 20.0%] | 0.010 | warning: worse \\| than before |"
         in (card({**REPORT, "audit": {"harmful_refused": found}}))
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("---\nlicense: Apache-2.0\n---\n", "apache-2.0"), ('---\nlicense: "mit"\ntags: []\n---\n', "mit"),
+        ("---\nlicense:\n- mit\n---\n", "mit"), ("---\nlicense: other\nlicense_name: rules-1\n---\n", "other: rules-1"),
+        ("---\ntags: []\n---\nlicense: none of it\n", None), ("license: none of it", None),
+    ],
+)  # fmt: skip
+def test_a_licence_is_what_the_models_own_card_says(text: str, found: str | None, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(text)
+    assert licence(Source(tmp_path, "x", None, None, "")) == found
+
+
+def test_every_model_that_comes_along_has_a_licence_of_the_hub(tmp_path: Path) -> None:
+    known = {m.name: licence(Source(tmp_path, m.name, m.hub_id, None, "")) for m in PACKAGE_MODELS.values()}
+    assert known == {"smollm2-135m-instruct": "apache-2.0", "gemma3-270m": "gemma"}
 
 
 def test_data_have_names_but_no_places() -> None:
