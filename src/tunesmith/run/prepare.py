@@ -30,6 +30,7 @@ from tunesmith.recipe import Loaded, Recipe
 from tunesmith.recipe.paths import data_files
 from tunesmith.run.encoding import encoded_sets
 from tunesmith.run.examples import SHOWN, Sets
+from tunesmith.run.guessing import with_guess
 from tunesmith.run.replaying import with_replay
 from tunesmith.run.resolve import Shapes, dangers, resolve, setting
 from tunesmith.run.rewriting import rewriter
@@ -118,6 +119,7 @@ def prepare(loaded: Loaded, say: Say) -> Prepared:
     say(_balance(sets))
     for warning in _warnings(loaded.recipe.data, sets):
         say(warning)
+    loaded = with_guess(loaded, sets, encoder)
     sets = with_replay(loaded.recipe, sets, encoder, source, say)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = resolve(

@@ -45,7 +45,8 @@ class ValidationSettings(Settings):
     """The number that chooses the best checkpoint: `validation_loss`, `validation_accuracy` (of tokens), or a metric
     of `evaluate`, as `task_exact_match`."""
     metrics: tuple[str, ...] = ()
-    """Metrics of `evaluate` measured at every validation besides, by name (`exact_match`)."""
+    """Metrics of `evaluate` measured at every validation besides, by name (`exact_match`). Default: `accuracy` of at
+    most 64 answers where they are short labels, else none."""
     answers: int = Field(default=200, ge=1)
     """Most validation examples that are answered for them, the first ones, and most test examples for the report."""
     patience: int | None = Field(default=None, ge=1)
