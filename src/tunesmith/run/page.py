@@ -107,7 +107,10 @@ def rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         tested = report["gains"]
         yield "measuring the test set", f"{tested['seconds']:,} s: {tested['examples']:,} of {tested['of']:,} examples"
     if report.get("retention"):
-        yield "measuring retention", f"{report['retention']['seconds']:,} s, text: {report['retention']['text']}"
+        kept = report["retention"]
+        wrote = kept.get("writing_seconds")
+        once = f"; before that the base wrote it in {wrote:,} s, once for all runs on it" if wrote else ""
+        yield "measuring retention", f"{kept['seconds']:,} s, text: {kept['text']}{once}"
     yield "memory", f"{report['peak_bytes'] / 2**30:.2f} GiB at most, on {report['device']}"
     yield "versions", ", ".join(f"{name} {version}" for name, version in report["versions"].items())
 
@@ -134,7 +137,9 @@ def _curves(report: Mapping[str, Any], journal: Journal) -> Iterator[str]:
     points = _of(journal, "retention_loss")
     if points and kept.get("loss_before") is not None:
         lost = [(0.0, 0.0), *((step, value - kept["loss_before"]) for step, value in points)]
-        yield _figure("Lost on general text (nats per token above the base)", {"lost": lost}, steps, best)
+        # The mean of log p(base) - log p(tuned) over what the base drew is an estimate of their divergence.
+        own = ", which wrote it: an estimate of KL(base ‖ tuned)" if kept["text"] == "auto" else ""
+        yield _figure(f"Lost on general text (nats per token above the base{own})", {"lost": lost}, steps, best)
 
 
 def _before(change: Mapping[str, Any]) -> Points:

@@ -80,7 +80,10 @@ def sizes(work: float, validations: int, written: int | None) -> Sizes:
 
 @dataclass(slots=True)
 class Watch:
-    """Measures a run while it goes on. `loss_before` is that of the base on the text for the way."""
+    """Measures a run while it goes on. `loss_before` is that of the base on the text for the way.
+
+    What measuring cost is counted, and apart from it what it cost the base to write its text, once for all runs on it.
+    """
 
     general: Sequence[EncodedExample]
     prompts: Sequence[EncodedExample]
@@ -89,7 +92,8 @@ class Watch:
     most_lost: float | None
     _due: Callable[[int], bool]
     _how: Pass
-    _seconds: float = 0.0
+    _seconds: float
+    _writing: float
 
     def at(self, network: Network, step: int) -> Mapping[str, float]:
         """The loss on general text after `step`, where it is due; `retained` (0 or 1) where there is a limit to it."""
@@ -123,6 +127,7 @@ class Watch:
         if settings.tasks:
             found["tasks"] = abilities(ready.model, model, prepared.encoder, settings.tasks, settings.items)
         found["seconds"] = round(self._seconds + time.perf_counter() - began, 2)
+        found["writing_seconds"] = round(self._writing, 2)
         return found
 
 
@@ -137,21 +142,16 @@ def watch(prepared: Prepared, ready: Ready, folder: Path, say: Say) -> Watch | N
     plan_file = folder / PLANNED
     before: Any = durable.read_sealed(plan_file)
     amount = Sizes(**before["sizes"]) if before else planned(prepared)
-    text: list[EncodedExample] = []
-    if amount.general and settings.text == "auto":
-        text = general.from_base(
-            ready.model, prepared.encoder, prepared.source.fingerprint, tokens=amount.general, say=say
-        )
-    elif amount.general:
-        context = context_length(ready.model.config)
-        text = general.from_file(settings.text, prepared.encoder, tokens=amount.general, context=context)
+    text, wrote = _text(prepared, ready, amount.general, say)
+    began = time.perf_counter()
     prompts = _prompts(prepared.sets.validation, amount.prompts)
     along = general.first(text, amount.along) if text and amount.along else []
     training = prepared.recipe.training
     how = Pass(training.micro_batch_tokens or 1, training.sharing)
     if before is None:
         loss = measure(ready.probe.network, along, how).loss if along else None
-        before = {"sizes": asdict(amount), "loss": loss}
+        seconds = {"seconds": time.perf_counter() - began, "writing_seconds": wrote}
+        before = {"sizes": asdict(amount), "loss": loss, **seconds}
         durable.write_sealed(plan_file, before)
     say(f"retention: {_said(text, prompts, along, amount)}")
     steps, interval = training.steps or 1, _interval(prepared)
@@ -159,7 +159,22 @@ def watch(prepared: Prepared, ready: Ready, folder: Path, say: Say) -> Watch | N
     def due(step: int) -> bool:
         return step == steps or (step // interval) % amount.every == 0
 
-    return Watch(text, prompts, along, before["loss"], prepared.recipe.keeping.most_lost, due, how)
+    spent = [before.get(name, 0.0) for name in ("seconds", "writing_seconds")]
+    return Watch(text, prompts, along, before["loss"], prepared.recipe.keeping.most_lost, due, how, *spent)
+
+
+def _text(prepared: Prepared, ready: Ready, tokens: int, say: Say) -> tuple[list[EncodedExample], float]:
+    """The general text, and the seconds in which the base wrote what was missing of it."""
+    began, name = time.perf_counter(), prepared.recipe.retention.text
+    if not tokens:
+        return [], 0.0
+    if name != "auto":
+        context = context_length(ready.model.config)
+        return general.from_file(name, prepared.encoder, tokens=tokens, context=context), 0.0
+    base = prepared.source.fingerprint
+    missing = general.written(base) < tokens
+    text = general.from_base(ready.model, prepared.encoder, base, tokens=tokens, say=say)
+    return text, time.perf_counter() - began if missing else 0.0
 
 
 def _said(text: Sequence[EncodedExample], prompts: Sequence[EncodedExample], along: Sequence[Any], n: Sizes) -> str:

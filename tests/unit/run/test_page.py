@@ -71,6 +71,12 @@ def test_the_page_is_whole_and_fetches_nothing() -> None:
     assert text.count("<svg") == 3
 
 
+def test_the_text_that_the_base_wrote_is_timed_apart() -> None:
+    assert "1.5 s, text: auto</dd>" in page(REPORT, JOURNAL)
+    kept = {**REPORT["retention"], "writing_seconds": 40.0}
+    assert "1.5 s, text: auto; before that the base wrote it in 40.0 s" in page({**REPORT, "retention": kept}, JOURNAL)
+
+
 def test_a_run_without_validation_has_a_page_too() -> None:
     bare = {
         **REPORT,
@@ -80,6 +86,12 @@ def test_a_run_without_validation_has_a_page_too() -> None:
         "validation_loss": {"before": None, "best": None},
     }
     assert "not measured" in page(bare, [{"step": 1, "loss": 1.0}])
+
+
+def test_what_is_lost_on_the_bases_own_text_is_called_an_estimate_of_kl() -> None:
+    assert "an estimate of KL(base ‖ tuned))</h2>" in page(REPORT, JOURNAL)
+    of_file = {**REPORT["retention"], "text": "general.txt"}
+    assert "an estimate of KL" not in page({**REPORT, "retention": of_file}, JOURNAL)
 
 
 def test_a_curve_begins_with_what_was_measured_before_the_first_step() -> None:

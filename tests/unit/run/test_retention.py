@@ -1,5 +1,7 @@
+import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -76,6 +78,21 @@ def test_every_run_with_validation_data_reports_what_was_lost(folder: Path, tmp_
     journal = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [e["step"] for e in journal if "retention_loss" in e] == [6, 12, 18, 24]
     assert journal[-1]["retention_loss"] > found["loss_before"]
+
+
+def test_all_that_measuring_takes_is_counted_and_writing_the_text_apart(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = itertools.count()
+    clock = SimpleNamespace(perf_counter=lambda: float(next(ticks)))
+    monkeypatch.setattr("tunesmith.run.retention.time", clock)
+    (tmp_path / "general.txt").write_text("some words that are general " * 100)
+    _, first = trained(folder, tmp_path / "a")
+    _, again = trained(folder, tmp_path / "b", f"retention.text={tmp_path / 'general.txt'}")
+    validations = 4
+    for found in (first["retention"], again["retention"]):
+        assert found["seconds"] == 1 + validations + 1  # the base's loss, one on each validation, the end
+    assert [found["retention"]["writing_seconds"] for found in (first, again)] == [1, 0]
 
 
 def test_what_is_reported_is_that_of_the_best_weights(folder: Path, tmp_path: Path) -> None:
