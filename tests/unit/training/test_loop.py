@@ -63,7 +63,7 @@ def numbered(
     """The report of a run whose validations measured these losses, the first before training, and what it warned of."""
     numbers = iter(values)
     monkeypatch.setattr(
-        "tunesmith.run.train.Validation.__call__",
+        "tunesmith.run.measuring.Validation.__call__",
         lambda self: {"validation_loss": next(numbers), "validation_accuracy": 0.0},
     )
     held = chat_file(place / "held.jsonl", start=100, count=4)
