@@ -12,6 +12,7 @@ from tiny_model import chat_file, tiny_model
 
 from tunesmith.evaluation.compare import compare_tasks
 from tunesmith.evaluation.item import Item
+from tunesmith.evaluation.votes import Contest
 from tunesmith.run.blind import Ballot, server_of
 from tunesmith.run.compare import Compared
 from tunesmith.run.compare_page import write_page
@@ -35,7 +36,7 @@ def made(folder: Path) -> Iterator[str]:
     write_page(
         folder / "compared.html", Compared(NAMES, compared, compare_tasks(compared, {"held-out.jsonl": metrics}))
     )
-    server = server_of(Ballot(left[:VOTES], right[:VOTES], folder / "votes.jsonl"), "ballot", 0)
+    server = server_of(Ballot(Contest(NAMES, left[:VOTES], right[:VOTES]), folder / "votes.jsonl"), "ballot", 0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}/ballot"

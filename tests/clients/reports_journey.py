@@ -16,7 +16,7 @@ from playwright.sync_api import sync_playwright
 PAGES = {"report": "study/plain/report.html", "study": "study/retain.html", "compared": "compared.html"}
 DRAWN = {"report": 2, "study": 2, "compared": 0}
 """The pictures of each page, at least."""
-WHOLE = ("study",)
+WHOLE = ("report", "study")
 """The pages whose pictures are looked at for numbers that are cut."""
 KEYS = ("1", "2", "0", "1")
 CUT = """() => [...document.querySelectorAll('svg')].flatMap(picture => {

@@ -14,7 +14,7 @@ from tunesmith.run.showing import sections, settings
 Journal = Sequence[Mapping[str, Any]]
 Points = list[tuple[float, float]]
 
-WIDTH, HEIGHT, MARGIN = 640, 200, 66
+WIDTH, HEIGHT, MARGIN = 640, 200, 96
 
 
 def page(report: Mapping[str, Any], journal: Journal, recipe: str = "") -> str:
@@ -227,10 +227,13 @@ p {{ margin: .3rem 0 0; color: var(--soft) }}
 dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: 0 }}
 h3 {{ font-size: .85rem; margin: .3rem 0; color: var(--soft) }} summary {{ cursor: pointer; overflow-wrap: anywhere }}
 pre {{ white-space: pre-wrap; overflow-wrap: anywhere; font: inherit; margin: 0 }} .wide {{ overflow-x: auto }}
+.side pre {{ max-height: 16rem; overflow-y: auto }}
 .side {{ display: grid; grid-template-columns: repeat(3, 1fr); gap: 1rem; margin: .5rem 0 1rem }}
 table {{ border-collapse: collapse }} .wide td {{ white-space: nowrap }}
 td, th {{ text-align: left; padding: .15rem .6rem .15rem 0; font-weight: normal }}
 .settings td {{ white-space: normal; overflow-wrap: break-word; max-width: 22rem; vertical-align: top }}
+@media (max-width: 40rem) {{ .settings th {{ display: none }}
+.settings tr, .settings td {{ display: block; max-width: none }} .settings td:first-child {{ color: var(--soft) }} }}
 .confusion td {{ text-align: right; padding: .1rem .4rem; min-width: 1.2rem }}
 .confusion tr:first-child th {{ vertical-align: bottom }}
 .confusion tr:first-child th span {{ writing-mode: vertical-rl; transform: rotate(180deg) }}
