@@ -205,9 +205,14 @@ def table(study: Path) -> str:
         if way != PLAIN:
             both = [path.parent for path in paths if path.parent.name in plain]
             theirs = [plain[folder.name].parent / "scores.jsonl" for folder in both]
-            beside = _apart(theirs, [folder / "scores.jsonl" for folder in both], metrics[0])
+            ours = [folder / "scores.jsonl" for folder in both]
+            beside = _apart(theirs, ours, metrics[0])
+            if len(both) > 1:
+                each = (_apart([a], [b], metrics[0]) for a, b in zip(theirs, ours, strict=True))
+                beside += f" ({', '.join(one.split()[0] for one in each)})"
         low, high = interval(lost)
-        share = 1 - mean(x["value"] for x in lost) / mean(x["value"] for x in lost_by_plain)
+        same = [_read(plain[path.parent.name])["wikitext2"]["forgotten"] for path in paths if path.parent.name in plain]
+        share = 1 - mean(x["value"] for x in lost) / mean(x["value"] for x in same)
         kept = f"{share:.0%}" if forgets and way != PLAIN else ""
         lines.append(
             f"| {way} | {len(paths)} | {_scored([path.parent for path in paths], metrics)} | {beside} | "
@@ -303,18 +308,18 @@ Written by `python benchmarks/forgetting.py TUNESMITH_DATA --out DIR` from what 
 options. Scores are of test questions that no run saw. Lost is the loss on WikiText-2 above the base's; kept is the
 share of what plain fine-tuning lost there that a way does not lose, told where plain fine-tuning lost something beyond
 chance. Intervals of several seeds are Student's, of one seed those of the texts; the column beside plain pairs the same
-questions, that of a benchmark pairs the base's answers, and a question that several seeds answered counts as one.
-WiSE-FT goes back as far towards the base as the validation set allows; KL is `keeping.kl=0.3` where no other strength
-is named. A benchmark's heading says how many of its questions were asked.
+questions (that of each seed in brackets), that of a benchmark pairs the base's answers, and a question that several
+seeds answered counts as one: these intervals tell of other questions, not of other seeds. WiSE-FT goes back as far
+towards the base as the validation set allows; KL is `keeping.kl=0.3` where no other strength is named. A benchmark's
+heading says how many of its questions were asked.
 
-The commands, where `study` stands for `python benchmarks/forgetting.py TUNESMITH_DATA --out runs/forgetting`; `--way`
-asks for a way (`full, KL` where none is), and `--seeds` says how many:
+The commands, where `study` stands for `python benchmarks/forgetting.py TUNESMITH_DATA --out runs/forgetting --ability
+mmlu:high_school_geography`; `--way` asks for a way (`full, KL` where none is), and `--seeds` says how many:
 
-    study --rate 3e-4 --steps 20 --test 200 --ability ifeval=24 --ability mmlu:high_school_geography
-    study --rate 3e-4 --task gsm8k --rows 130 --steps 8 --test 40 --ability mmlu:high_school_geography
-    study --model gemma3-270m --template gemma --rate 5e-5 --steps 20 --test 200 --ability mmlu:high_school_geography
-    study --model gemma3-270m --template gemma --rate 5e-5 --task gsm8k --rows 130 --steps 8 --test 40 \
-        --ability mmlu:high_school_geography
+    study --rate 3e-4 --test 200 --ability ifeval=24
+    study --rate 3e-4 --task gsm8k --rows 130 --steps 8 --test 40
+    study --rate 5e-5 --test 200 --model gemma3-270m --template gemma
+    study --rate 5e-5 --task gsm8k --rows 130 --steps 8 --test 40 --model gemma3-270m --template gemma
 
 """
 
