@@ -11,9 +11,12 @@ The verbs of the command line, as functions, and the values that pass between th
     tunesmith.export(result.folder, Path("support-model"), merge=True)
 
 The decision: a name is imported when it is first used, so `import tunesmith` costs nothing and reading data never
-loads torch.
+loads torch. Nor does anything that is imported later run strangers' code: transformers and bitsandbytes fetch compiled
+kernels from the hub where the package `kernels` is installed, so for them it is not.
 """
 
+import logging
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     from tunesmith.run.export import export
     from tunesmith.run.generate import generate
     from tunesmith.run.train import RunResult, resume, train
+
+sys.modules.setdefault("kernels", None)  # type: ignore[arg-type]
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # on AVX512-BF16 it warns of the kernel that it did not get
 
 _PLACES = {
     "Chat": "tunesmith.run.chat",

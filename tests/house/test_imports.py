@@ -40,3 +40,13 @@ def test_a_server_imports_torch_with_the_first_model_only() -> None:
 def test_help_imports_nothing_heavier_than_the_command_line() -> None:
     code = "from tunesmith.cli.main import run; run(['--help']); run(['train', '--help'])"
     assert not _imported(code) & {*HEAVY, "numpy", "pyarrow", "rich", "ruamel", "matplotlib"}
+
+
+def test_kernels_from_the_hub_are_out_of_reach_of_whatever_would_fetch_them(tmp_path: Path) -> None:
+    (tmp_path / "kernels.py").write_text("raise SystemExit('imported')")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import tunesmith.models.adapters, transformers;"
+        "assert not transformers.utils.is_kernels_available()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -6,7 +6,6 @@ heavy is imported before a command runs, so `--help` answers at once.
 Exit codes: 0 done, 1 failure, 2 usage, 3 data, 130 interrupted.
 """
 
-import logging
 import os
 import sys
 import traceback
@@ -91,8 +90,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code, having said on stderr what went wrong."""
-    # Where it meets AVX512-BF16 it warns, in every command, of a kernel from the hub that nothing here uses.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         code = _command(arguments)
         sys.stdout.flush()

@@ -1,6 +1,5 @@
 """How the command line ends: exit codes, and one sentence where something went wrong."""
 
-import logging
 import sys
 from types import SimpleNamespace
 
@@ -75,8 +74,3 @@ def test_help_and_version_are_data(arguments: list[str], capsys: pytest.CaptureF
     told = capsys.readouterr()
     assert told.out
     assert told.err == ""
-
-
-def test_what_bitsandbytes_warns_of_when_it_is_imported_is_not_said() -> None:
-    assert run(["--version"]) == 0
-    assert not logging.getLogger("bitsandbytes.backends.cpu.ops").isEnabledFor(logging.WARNING)
