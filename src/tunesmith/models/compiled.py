@@ -7,26 +7,42 @@ itself on a GPU, and what it is told about a batch is no business of the block's
 layers are faster than what torch makes of the plain ones.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from tunesmith.batches.forest import PrefixForest
+from tunesmith.models.flex import keep_forms
 from tunesmith.models.forward import Network
+from tunesmith.models.lora import undropped
 from tunesmith.models.methods import decoder_layers
 from tunesmith.models.probe import REFUSALS, TOLERANCE, relative, trial_examples
 
-MOST_FORMS = 64
-"""Forms of one function that torch keeps: padded lengths, with and without a gradient."""
+
+class Compiled:
+    """A block's forward, compiled for batches of the forest; what reads other lengths (answers, proofs) runs it plain.
+
+    Those lengths are as many as there are tokens in an answer, and each would be compiled anew.
+    """
+
+    def __init__(self, plain: Callable[..., Any], *, backend: Any) -> None:
+        self.plain, self.compiled = plain, torch.compile(plain, dynamic=False, backend=backend)
+
+    def __call__(self, *args: Any, **given: Any) -> Any:
+        layout = given.get("forest")
+        if layout is None or layout.mask is None:
+            return self.plain(*args, **given)
+        keep_forms()
+        return self.compiled(*args, **given)
 
 
 def compile_blocks(network: Network, *, backend: Any = "inductor") -> tuple[bool, str]:
     """Whether every block is compiled now, and the sentence that says so; if not, all are as they were."""
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_FORMS)
     layers = list(decoder_layers(network.model)[1])
     before = _tried(network)
     for layer in layers:
-        layer.__dict__["forward"] = torch.compile(layer.forward, dynamic=False, backend=backend)
+        layer.__dict__["forward"] = Compiled(layer.forward, backend=backend)
     try:
         differences = [relative(a, b) for a, b in zip(_tried(network), before, strict=True)]
         refusal = (
@@ -44,8 +60,9 @@ def compile_blocks(network: Network, *, backend: Any = "inductor") -> tuple[bool
 def _tried(network: Network) -> tuple[torch.Tensor, torch.Tensor]:
     """The hidden rows of a few examples, and the norms of the gradient of their sum of squares."""
     batch = PrefixForest(trial_examples(network.model.config.get_text_config().vocab_size, seed=0)).batch()
-    rows = network.hidden_rows(batch)
-    rows.float().square().sum().backward()  # type: ignore[no-untyped-call]
+    with undropped(network.model):  # or no two trials would agree
+        rows = network.hidden_rows(batch)
+        rows.float().square().sum().backward()  # type: ignore[no-untyped-call]
     norms = []
     for parameter in network.model.parameters():
         if parameter.grad is not None:

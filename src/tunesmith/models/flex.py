@@ -29,6 +29,8 @@ BLOCK = 128
 """Tokens along a side of a block of the mask; FlexAttention's own."""
 SIZES = 8
 """How many padded lengths there are between a power of two and the next, so padding is at most an eighth."""
+MOST_FORMS, MOST_FORMS_IN_ALL = 512, 4096
+"""Forms of one function that torch keeps compiled: padded lengths, with and without a gradient, windows, caps."""
 Bools = NDArray[np.bool_]
 # torch 2.11 shares key and value heads unasked; later ones want to be asked.
 _SHARED_HEADS: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
@@ -102,9 +104,11 @@ class ForestMask:
             some, full = block_kinds(self.padded.subtree_end, self.padded.position, window)
             counts, places = _ordered(np.stack([some & ~full, full]))
             there = on_device(np.concatenate([counts[..., None], places], axis=-1), self.end.device)[:, None, None]
+            # The kernels read the counts of blocks one after the other, wherever the strides would lead.
+            counted, placed = there[..., 0].contiguous(), there[..., 1:].contiguous()
             length = len(self.padded.ids)
             self.made[window] = BlockMask.from_kv_blocks(
-                there[0, ..., 0], there[0, ..., 1:].contiguous(), there[1, ..., 0], there[1, ..., 1:].contiguous(),
+                counted[0], placed[0], counted[1], placed[1],
                 BLOCK_SIZE=BLOCK, mask_mod=_rule(self.end, self.position, window), seq_lengths=(length, length),
             )  # fmt: skip
         return self.made[window]
@@ -167,7 +171,7 @@ class Scores:
 
 def by_flex(q: Tensor, k: Tensor, v: Tensor, mask: ForestMask, scores: Scores) -> Tensor:
     """Attention over the forest: q [1, H, T, D], k and v [1, G, T, D] → [1, H, T, Dv]."""
-    attend: Any = _compiled() if q.device.type == "cuda" else flex_attention
+    attend: Any = compiled_attention if q.device.type == "cuda" else flex_attention
     given: dict[str, Any] = {"block_mask": mask.blocks(scores.window), "scale": scores.scaling}
     given["enable_gqa"] = q.shape[1] > k.shape[1]
     if scores.softcap is not None:
@@ -185,6 +189,24 @@ def _capped(softcap: float) -> Callable[..., Tensor]:
         return torch.tanh(score / softcap) * softcap
 
     return capped
+
+
+def keep_forms() -> None:
+    """Let torch keep a form for each length that occurs.
+
+    It keeps 8 by default, and what comes after them runs uncompiled: attention would then write down the scores of all
+    pairs. Its settings belong to a thread, and a backward runs in one of its own, so this is said wherever it matters.
+    """
+    told, limits = torch._dynamo.config, {"": MOST_FORMS, "accumulated_": MOST_FORMS_IN_ALL}
+    if told.recompile_limit < MOST_FORMS:
+        for kind, limit in limits.items():
+            setattr(told, f"{kind}recompile_limit", limit)
+
+
+def compiled_attention(*args: Any, **given: Any) -> Any:
+    """FlexAttention as one kernel, compiled once for each length."""
+    keep_forms()
+    return _compiled()(*args, **given)
 
 
 @cache

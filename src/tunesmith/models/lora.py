@@ -8,6 +8,8 @@ Letters: I inputs, O outputs, r rank, T tokens.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import torch
@@ -29,6 +31,19 @@ class AdapterDropout(nn.Dropout):
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input) if torch.is_grad_enabled() else input
+
+
+@contextmanager
+def undropped(model: nn.Module) -> Iterator[None]:
+    """Inside the block the dropout of adapters drops nothing."""
+    before = {m: m.p for m in model.modules() if isinstance(m, AdapterDropout)}
+    for dropout in before:
+        dropout.p = 0.0
+    try:
+        yield
+    finally:
+        for dropout, share in before.items():
+            dropout.p = share
 
 
 class LoraLinear(nn.Module):

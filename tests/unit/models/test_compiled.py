@@ -9,10 +9,13 @@ from invariants.test_forest_equals_alone import LONGEST, examples
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn.attention import flex_attention as torchs
 
+from tunesmith.generation.decode import generate
+from tunesmith.generation.settings import GenerationSettings
 from tunesmith.models.compiled import compile_blocks
 from tunesmith.models.methods import apply
 from tunesmith.models.probe import probe
 from tunesmith.models.settings import Full, Lora, Method
+from tunesmith.models.untouched import untouched
 from tunesmith.training.step import Pass, backward
 
 pytestmark = [
@@ -50,6 +53,19 @@ def test_equal_blocks_are_compiled_once_and_another_batch_of_the_same_length_com
     assert found.loss == pytest.approx(backward(plain, examples()[:5], how, dropout_seed=None).loss, rel=1e-6)
     pairs = zip(network.model.parameters(), plain.model.parameters(), strict=True)
     assert all(torch.allclose(a.grad, b.grad, atol=1e-6) for a, b in pairs if b.grad is not None)
+
+
+@pytest.mark.parametrize("method", [Lora(rank=2), Lora(rank=2, dropout=0.2)], ids=["lora", "lora with dropout"])
+def test_answers_and_the_untouched_model_compile_nothing(method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = ready(method, monkeypatch)
+    counter = CompileCounterWithBackend("eager")
+    done, reason = compile_blocks(network, backend=counter)
+    assert done, reason
+    compiled = counter.frame_count
+    generate(network.model, [[5, 6, 7], [8] * 5], settings=GenerationSettings(max_new_tokens=3), stop_ids=frozenset())
+    with torch.no_grad(), untouched(network.model):
+        network.model(input_ids=torch.arange(9)[None], use_cache=False)
+    assert counter.frame_count == compiled > 0
 
 
 def test_blocks_that_cannot_be_compiled_stay_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:

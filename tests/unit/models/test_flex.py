@@ -1,6 +1,7 @@
 """Attention over a forest by FlexAttention, in its eager form on a CPU, against one example at a time."""
 
 from itertools import pairwise
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from invariants.families import BY_FOREST, build
 from invariants.test_forest_equals_alone import LONGEST, TOLERANCE, examples, one_at_a_time, worst
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn.attention import flex_attention as torchs
 
 from tunesmith.batches.forest import PrefixForest
@@ -127,6 +129,34 @@ def test_a_flash_kernel_that_computes_something_else_is_not_used(monkeypatch: py
     found = probe(model, longest=LONGEST, ways=("runs", "flex"))
     assert found.network.forest
     assert found.network.way == "flex"
+
+
+def test_every_length_that_occurs_is_compiled_in_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    counter = CompileCounterWithBackend("eager")
+    plain = torch.compile(flex.flex_attention, dynamic=False, backend=counter)
+    monkeypatch.setattr(flex, "_compiled", lambda: plain)
+    monkeypatch.setattr(torchs, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", False)
+    lengths = [flex.BLOCK * n for n in range(1, 11)]  # torch keeps 8 unasked
+
+    def attend() -> None:
+        for length in lengths:
+            q, weights = torch.ones(1, 2, length, 16), np.ones(length, np.float32)
+            one = EncodedExample(np.zeros(length, np.int32), weights, Origin("made", 1))
+            mask = flex.ForestMask.of(PrefixForest([one]).batch(), "cpu")
+            flex.compiled_attention(q, q, q, block_mask=mask.blocks(None))
+
+    thread = Thread(target=attend)
+    thread.start()
+    thread.join()
+    torch._dynamo.reset()
+    assert counter.frame_count == len(lengths)
+
+
+def test_the_kernels_find_the_blocks_one_after_the_other_in_memory() -> None:
+    mask = flex.ForestMask.of(PrefixForest(long_examples()).batch(), "cpu").blocks(None)
+    assert mask.kv_num_blocks.shape[-1] > 1
+    tensors = [value for value in mask.as_tuple() if isinstance(value, Tensor)]
+    assert all(value.is_contiguous() for value in tensors)
 
 
 def test_padding_is_at_most_an_eighth_and_only_few_lengths_occur() -> None:
