@@ -76,6 +76,17 @@ def test_the_lower_layers_do_not_run_when_their_states_are_stored() -> None:
     assert bool(stored.hidden_rows(batch, [0, 1]).isfinite().all())
 
 
+def test_layers_that_run_otherwise_do_so_again_afterwards() -> None:
+    model, found, applied = frozen(BY_FOREST["Llama"]())
+    layers = model.model.layers
+    ours = {layer: lambda *args, _plain=layer.forward, **given: _plain(*args, **given) for layer in layers}
+    for layer, forward in ours.items():
+        layer.__dict__["forward"] = forward
+    lower, batch = Lower(found.network, applied.lowest_trained_layer), PrefixForest(examples()).batch()
+    lower.hidden_rows(batch, lower.states(batch))
+    assert all(layer.__dict__.get("forward") is forward for layer, forward in ours.items())
+
+
 def test_too_little_memory_is_a_reason_and_no_error() -> None:
     _, found, applied = frozen(BY_FOREST["Llama"]())
     reason = store(

@@ -77,14 +77,17 @@ class Lower:
 
         layers = self._layers
         handle = layers[self.layer].register_forward_pre_hook(give, with_kwargs=True)
+        before = [layer.__dict__.get("forward") for layer in layers[: self.layer]]
         for layer in layers[: self.layer]:
             layer.__dict__["forward"] = _hand_on
         try:
             yield
         finally:
             handle.remove()
-            for layer in layers[: self.layer]:
+            for layer, forward in zip(layers, before, strict=False):
                 del layer.__dict__["forward"]
+                if forward is not None:  # a compiled one
+                    layer.__dict__["forward"] = forward
 
 
 @dataclass(frozen=True, slots=True)
