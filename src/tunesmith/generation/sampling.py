@@ -24,7 +24,9 @@ def chosen(logits: Tensor, settings: GenerationSettings, places: Sequence[Place]
     if settings.temperature == 0:
         return logits.argmax(-1).tolist()
     probability = torch.softmax(logits.float() / settings.temperature, -1)
-    draws = torch.tensor([draw(settings.seed, place) for place in places], device=logits.device)[:, None]
+    if torch.are_deterministic_algorithms_enabled():  # a GPU then refuses running sums
+        probability = probability.cpu()
+    draws = torch.tensor([draw(settings.seed, place) for place in places], device=probability.device)[:, None]
     if settings.top_p == 1:  # every token counts, so none has to find its rank: sorting costs as much as the model
         reached = probability.cumsum(-1)
         return torch.searchsorted(reached, draws * reached[:, -1:]).squeeze(-1).tolist()

@@ -50,3 +50,20 @@ def test_a_row_does_not_see_its_neighbours() -> None:
     places = [(i, i) for i in range(6)]
     alone = [chosen(logits[i : i + 1], settings, places[i : i + 1])[0] for i in range(6)]
     assert chosen(logits, settings, places) == alone
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.9])
+def test_in_deterministic_mode_no_running_sum_is_left_to_the_device(
+    top_p: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, here = torch.Tensor.cpu, []
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda z: here.append(z.shape) or plain(z))
+    settings, logits = GenerationSettings(temperature=1.0, top_p=top_p), PROBABILITY.log()[None]
+    drawn = chosen(logits, settings, [(0, 0)])
+    assert not here
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert chosen(logits, settings, [(0, 0)]) == drawn
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert here == [(1, 5)]
