@@ -53,7 +53,7 @@ def _refusal(model: Any) -> str | None:
 
 def _refusal_of_clone(model: Any) -> str | None:
     try:
-        clone = probe.tiny_clone(model, seed=0)
+        clone = probe.tiny_clone(model, seed=0).to(next(model.parameters()).device)
     except probe.REFUSALS as error:
         return f"no small copy of it could be built to try lengths beyond its limits: {error}"
     return _refusal(clone)
