@@ -77,12 +77,12 @@ def _run(
     computed = supervised = 0
     parts: list[tuple[list[int], Batch]] = []
     there: list[Tensor] = []
-    kl = torch.zeros((), dtype=torch.float64, device=network.device)
+    kl: Tensor | float = 0.0  # stays on the host where nothing draws towards a base: reading it there would wait again
     for place, (members, batch) in enumerate(_batches(network, examples, how)):
         if dropout_seed is not None:
             torch.manual_seed(dropout_seed + place)
         losses, nats = _losses(network, batch, members, how, scale=1.0 / weight if train else None)
-        kl += nats
+        kl = kl + nats
         parts.append((members, batch))
         there.append(torch.stack([losses.loss, losses.right.to(losses.loss.dtype)]))
         computed += len(batch.ids)
@@ -161,7 +161,7 @@ def _of_logits(
         if base is not None and how.toward is not None:
             weight = of_rows(targets, len(leaf))
             nats, pull = from_logits(leaf.detach(), base)
-            kl = (nats * weight).sum()
+            kl = (nats * weight).sum(dtype=torch.float64)
             leaf.grad += pull * (weight * scale * how.toward.weight)[:, None]
         logits.backward(leaf.grad)  # type: ignore[no-untyped-call]
     return losses, kl
