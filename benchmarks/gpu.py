@@ -12,6 +12,7 @@ beside the figures that others published for LoRA in bf16 on one H100.
 """
 
 import argparse
+import gc
 import resource
 import sys
 import time
@@ -77,7 +78,10 @@ def examples(count: int, length: int, vocabulary: int) -> list[EncodedExample]:
 
 def measure(shapes: Qwen3Config, method: Method, asked: argparse.Namespace) -> Row:
     """Some steps of training, timed."""
+    gc.collect()  # compiled blocks hold themselves, and the model before would count in the peak
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        torch.cuda.empty_cache()
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     torch.manual_seed(0)
     with torch.device(device):
@@ -161,8 +165,6 @@ def main(arguments: list[str]) -> None:
                 flush=True,
             )
             notes.append(f"{label}, {name}: {row.told}")
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
     print("\n" + "\n".join(notes))
 
 
