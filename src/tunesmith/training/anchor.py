@@ -38,20 +38,21 @@ class Anchor:
     @torch.no_grad()
     def pull(self) -> float:
         """Add the gradient of the penalty to every `.grad`; returns the penalty, in nats."""
-        total = 0.0
+        parts: list[Tensor] = []
         for parameter, start, strength in self.whole:
             change = parameter - start
             force = change * strength
-            total += float((change * force).sum())
+            parts.append((change * force).sum())
             _add(parameter, force)
         for layer, strength in self.low_rank:
             change = layer.change()
             force = change * strength
-            total += float((change * force).sum())
+            parts.append((change * force).sum())
             force *= layer.scaling
             _add(layer.lora_A, layer.lora_B.t() @ force)
             _add(layer.lora_B, force @ layer.lora_A.t())
-        return total / 2
+        nats: list[float] = torch.stack(parts).tolist()  # the host waits for the device here alone
+        return sum(nats) / 2
 
 
 def anchored(model: Any, trainable: Named, *, l2: float, ewc: float, information: Mapping[str, Tensor]) -> Anchor:
