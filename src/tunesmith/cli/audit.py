@@ -1,10 +1,11 @@
 """`tunesmith audit`: what a run changed beside its task."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from tunesmith.cli.printing import print_json
 
 
 def audit(
@@ -31,6 +32,6 @@ def audit(
 
     found = run_audit(run, limit=limit, stereotypes=[*([CROWS] if crows else []), *(pairs or ())])
     if as_json:
-        print(json.dumps({name: change.as_dict() for name, change in found.items()}, indent=2))
+        print_json({name: change.as_dict() for name, change in found.items()})
         return
     print(table(found))

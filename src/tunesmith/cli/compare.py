@@ -1,12 +1,13 @@
 """`tunesmith compare`: whether one model is better than another, by more than chance."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from tunesmith.cli.printing import print_json
 
 if TYPE_CHECKING:
     from tunesmith.evaluation.compare import Comparison
@@ -85,6 +86,7 @@ def _print(names: Sequence[str], found: Mapping[str, Sequence[Sequence["Comparis
         for name, comparisons in zip(names[1:], each, strict=True):
             said = {"task": task, "against": names[0], "model": name}
             if as_json:
-                print("\n".join(json.dumps({**said, **one.as_dict()}, ensure_ascii=False) for one in comparisons))
+                for one in comparisons:
+                    print_json({**said, **one.as_dict()}, indent=False)
             else:
                 print(table(comparisons, (names[0], name)))

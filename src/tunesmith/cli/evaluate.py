@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
+
+from tunesmith.cli.printing import print_json
 
 MOST_CLASSES = 30
 """Classes of a table that is printed; of more, the file is named."""
@@ -55,7 +56,7 @@ def evaluate(
     else:
         evaluation = evaluate_tasks(model, task or (), metrics=names, limit=limit, shots=shots, out=out)
     if as_json:
-        print(orjson.dumps(evaluation.as_dict(), option=orjson.OPT_INDENT_2).decode())  # what is no number is null
+        print_json(evaluation.as_dict())
     else:
         print(table(evaluation.scores))
         for of_task in evaluation.classes.values():

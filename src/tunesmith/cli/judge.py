@@ -1,10 +1,11 @@
 """`tunesmith judge`: free answers judged by another model."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from tunesmith.cli.printing import print_json
 
 
 def judge(
@@ -31,7 +32,7 @@ def judge(
 
     found = run_judge(model, task, by, against=against, limit=limit, out=out)
     if as_json:
-        print(json.dumps(found.as_dict(), ensure_ascii=False, indent=2))
+        print_json(found.as_dict())
         return
     for name, score in found.scores.items():
         print(f"{name:<20} {score.value:.4f} [{score.low:.4f}, {score.high:.4f}]  {score.items} items")

@@ -1,10 +1,11 @@
 """`tunesmith retain`: a small study of the ways to keep what the base model can."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from tunesmith.cli.printing import print_json
 
 
 def retain(
@@ -27,7 +28,7 @@ def retain(
 
     found = study(recipe, tuple(settings or ()), out=out, ways=tuple(way or ()))
     if as_json:
-        print(json.dumps(found.as_dict(), ensure_ascii=False, indent=2))
+        print_json(found.as_dict())
         return
     print(table(found))
     print(f"picture: {out / PAGE}")

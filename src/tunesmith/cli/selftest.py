@@ -1,10 +1,11 @@
 """`tunesmith selftest`: what must hold, proven on the user's own model and data."""
 
-import json
 import sys
 from typing import Annotated
 
 import typer
+
+from tunesmith.cli.printing import print_json
 
 
 def selftest(
@@ -21,7 +22,8 @@ def selftest(
     proofs = prove(model, data, say=lambda text: print(text, file=sys.stderr))
     if as_json:
         for p in proofs:
-            print(json.dumps({"name": p.name, "difference": p.difference, "tolerance": p.tolerance, "holds": p.holds}))
+            told = {"name": p.name, "difference": p.difference, "tolerance": p.tolerance, "holds": p.holds}
+            print_json(told, indent=False)
     else:
         table = Table("", "what must hold", "difference", "at most", "")
         for p in proofs:

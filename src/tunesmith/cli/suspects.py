@@ -1,10 +1,11 @@
 """`tunesmith data suspects RUN`: the examples to look at again, because the run found them hard."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from tunesmith.cli.printing import print_json
 
 if TYPE_CHECKING:
     from tunesmith.run.suspects import Suspect
@@ -22,7 +23,7 @@ def suspects(
 
     found = find_suspects(run, most=count)
     if as_json:
-        print(json.dumps(found.as_dict(), ensure_ascii=False))
+        print_json(found.as_dict(), indent=False)
         return
     epochs = f"{found.epochs} epoch{'s' * (found.epochs != 1)}"
     print(f"{found.examples:,} examples, {epochs}\n\nhighest loss")
