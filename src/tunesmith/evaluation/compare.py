@@ -213,5 +213,7 @@ def table(comparisons: Sequence[Comparison], names: tuple[str, str] = ("left", "
 def finding(c: Comparison, names: tuple[str, str]) -> str:
     """Who is better, and what so many items can show, in words."""
     who = {"left": f"{names[0]} is better", "right": f"{names[1]} is better", None: "no difference beyond chance"}
-    can = f"can show {c.could_show:.3f}" if c.could_show is not None else "are too few to show any"
-    return f"{who[c.better]}; {c.items:,} items {can}"
+    can = f" can show {c.could_show:.3f}" if c.could_show is not None else " are too few to show any"
+    if c.better and c.could_show is None:  # every item changed alike
+        can = ""
+    return f"{who[c.better]}; {c.items:,} items{can}"

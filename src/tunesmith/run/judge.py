@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from tunesmith.data.example import Message
-from tunesmith.errors import DataError, UsageError
+from tunesmith.errors import DataError, ModelError, UsageError
 from tunesmith.evaluation.endpoint import Endpoint, is_endpoint
 from tunesmith.evaluation.judging import NOTHING, Judge, Preferences, compare_answers, longer_wins, warnings
 from tunesmith.evaluation.metrics import Score
@@ -53,7 +53,7 @@ ALPACA, PROMPTS, QUESTIONS, REFERENCES = (
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The scores by name, what makes the judge doubtful, and every item."""
+    """The scores by name, where there are verdicts, what makes the judge doubtful, and every item."""
 
     scores: dict[str, Score]
     warnings: Sequence[str]
@@ -113,6 +113,7 @@ def judge(
     Raises:
         UsageError: a task or model that is not known, or an endpoint that does not answer.
         DataError: the files of the task are missing or do not fit.
+        ModelError: no verdict could be read.
     """
     if task not in ("alpaca_eval", "mt_bench"):
         raise UsageError(f"There is no judged task {task!r}. Known: alpaca_eval, mt_bench.")
@@ -128,6 +129,7 @@ def judge(
         found = _marks(model, by, limit, speak)
     else:
         found = _talks(model, by, against, limit, speak)
+    found = replace(found, scores={name: score for name, score in found.scores.items() if score.items})
     if said.taken:
         say(f"{said.taken:,} answers and verdicts were said before, and are not asked again ({SAID})")
     for warning in found.warnings:
@@ -136,6 +138,11 @@ def judge(
         told = {"model": model, "task": task, "by": by, "against": against, **found.as_dict()}
         (out / "judged.jsonl").write_text("".join(json.dumps(item) + "\n" for item in found.items), encoding="utf-8")
         (out / "judged.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n")
+    if not found.scores:
+        raise ModelError(
+            f"{by}: none of its verdicts could be read, so nothing was measured. Take a judge that follows instructions"
+            + (f"; {out / SAID} holds what it said." if out is not None else "; --out DIR keeps what it says.")
+        )
     return found
 
 

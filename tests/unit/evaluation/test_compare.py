@@ -75,6 +75,11 @@ def test_no_proportion_can_show_less_than_six_items_that_differ() -> None:
     assert "5 items are too few to show any" in table([few])
 
 
+def test_a_mean_that_every_item_changed_alike_is_not_said_to_have_too_few() -> None:
+    left, right = ([Item(said, "red", prompt=str(i)) for i in range(9)] for said in ("blue", "red"))
+    assert "right is better; 9 items\n" in table(compare(left, right, ["token_f1"])) + "\n"
+
+
 def test_more_tasks_make_the_same_p_less_certain() -> None:
     worse, better = answered([False] * 7 + [True] * 10), answered([True] * 17)
     names = {"first": ["exact_match"], "second": ["exact_match"], "third": ["exact_match"]}

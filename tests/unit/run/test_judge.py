@@ -13,7 +13,7 @@ from tiny_model import tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tunesmith.data.example import Message
-from tunesmith.errors import DataError, UsageError
+from tunesmith.errors import DataError, ModelError, UsageError
 from tunesmith.evaluation.judging import Judge
 from tunesmith.evaluation.said import Said
 from tunesmith.run import judge as module
@@ -239,9 +239,11 @@ def test_a_model_here_may_judge_and_what_it_mumbles_counts_for_nobody(
     monkeypatch.setattr(module, "ANSWER_TOKENS", 4)
     monkeypatch.setattr(module, "VERDICT_TOKENS", 4)
     model = str(tiny_model(tmp_path / "model", context=2048))
-    found = judge(model, "alpaca_eval", model, limit=2, out=files / "out", say=quiet)
-    assert found.scores["win_rate"].items == 0
-    assert any("4 of 4 verdicts could not be read" in text for text in found.warnings)
+    told: list[str] = []
+    with pytest.raises(ModelError, match="none of its verdicts could be read"):
+        judge(model, "alpaca_eval", model, limit=2, out=files / "out", say=told.append)
+    assert any("4 of 4 verdicts could not be read" in text for text in told)
+    assert json.loads((files / "out" / "judged.json").read_text())["scores"] == {}
     said = [json.loads(line)["said"] for line in (files / "out" / "said.jsonl").read_text().splitlines()]
     assert len(said) == 2 + 4 + 4
     assert any(said)
