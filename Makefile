@@ -57,15 +57,27 @@ $(PEERS)/trl/ready:
 
 # Its own pins name an older torch; both sides shall have the same.
 $(PEERS)/litgpt/ready:
-	$(NEW_PEER) -c constraints.txt torch safetensors tokenizers huggingface_hub psutil pyyaml tqdm
+	$(NEW_PEER) -c constraints.txt torch numpy safetensors tokenizers huggingface_hub psutil pyyaml tqdm
 	$(@D)/bin/python -m pip install --quiet --no-deps litgpt lightning lightning-utilities pytorch-lightning torchmetrics \
 	jsonargparse packaging docstring-parser typeshed_client importlib_resources
 	touch $@
 
-bench: $(READY) $(PEERS)/trl/ready $(PEERS)/litgpt/ready  ## Measure a step beside its peers', on the data in TUNESMITH_DATA (long)
+# Its own pins name older libraries, but for torch. Nothing here has pictures or sound, and the published builds of these
+# two want CUDA's libraries, so that neither loads beside a torch without them.
+$(PEERS)/llamafactory/ready:
+	$(NEW_PEER) $$(grep '^torch==' constraints.txt) 'llamafactory>=0.9.5'
+	$(@D)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio
+	touch $@
+
+# The newest torchao that still has what torchtune imports.
+$(PEERS)/torchtune/ready:
+	$(NEW_PEER) -c constraints.txt torch 'torchao==0.15.0' 'torchtune==0.6.1'
+	touch $@
+
+bench: $(READY) $(foreach peer,trl litgpt llamafactory torchtune,$(PEERS)/$(peer)/ready)  ## Measure a step beside its peers', on the data in TUNESMITH_DATA (long)
 	@for work in "alpaca full" "alpaca lora" "banking77 full --batch 16" "banking77 lora --batch 64"; do \
-	for peer in defaults best litgpt; do \
-	python=$(PEERS)/$$(case $$peer in litgpt) echo litgpt;; *) echo trl;; esac)/bin/python; \
+	for peer in defaults best litgpt llamafactory llamafactory-best torchtune; do \
+	python=$(PEERS)/$$(case $$peer in defaults|best) echo trl;; *) echo $${peer%-best};; esac)/bin/python; \
 	env -u OMP_NUM_THREADS $(BIN)/python benchmarks/step.py $$work --peer $$peer --peer-python $$python; \
 	done; done
 

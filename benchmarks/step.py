@@ -4,11 +4,14 @@
     python benchmarks/step.py banking77 lora --batch 64 --peer best --peer-python TRL_ENVIRONMENT/bin/python
     python benchmarks/step.py alpaca lora --peer litgpt --peer-python LITGPT_ENVIRONMENT/bin/python
 
+`make bench` makes the peers' environments, and runs it for all of them.
+
 Both sides are processes of their own that wait while the other computes. They get the same token ids and the same
 targets, float32, the same batches, AdamW, clipping and rate. `--peer defaults` is TRL as it comes, with bf16 off;
 `--peer best` is the best that it does on a CPU: no gradient checkpointing, and batches of like length (for both sides);
 batches above `--peer-micro` come to it in parts, or they would not fit into memory;
-`--peer litgpt` is LitGPT on batches of like length.
+`--peer litgpt` is LitGPT, `torchtune` torchtune, `llamafactory` LLaMA-Factory as it comes, with bf16 off, and
+`llamafactory-best` the same without gradient checkpointing; all of them on batches of like length.
 A row counts only where the losses of every step agree; each step's tokens are those of the data, before sharing and
 padding. The first step, which does not count, is the longest: it touches all memory. Utilisation is 6 (LoRA: 4)
 operations per matrix parameter and computed token, the output matrix only for supervised rows, against a 1024² product
@@ -32,6 +35,12 @@ from typing import Any
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
 DEFAULT_MODEL = "smollm2-135m-instruct"
+SCRIPTS = {
+    "defaults": "trl_side.py", "best": "trl_side.py", "litgpt": "litgpt_side.py",
+    "llamafactory": "llamafactory_side.py", "llamafactory-best": "llamafactory_side.py",
+    "torchtune": "torchtune_side.py",
+}  # fmt: skip
+"""What makes the steps of a peer."""
 AGREE = 2e-4
 """Largest relative difference of the losses of a step; above it the row is void."""
 
@@ -95,7 +104,7 @@ def main() -> None:
         ours = Side.start(sys.executable, "tunesmith_side.py", job)
         ours.first = time.perf_counter() - started
         started = time.perf_counter()
-        theirs = Side.start(asked.peer_python, "litgpt_side.py" if asked.peer == "litgpt" else "trl_side.py", job)
+        theirs = Side.start(asked.peer_python, SCRIPTS[asked.peer], job)
         theirs.first = time.perf_counter() - started
         for number in range(asked.steps):
             for side in (ours, theirs):
@@ -103,6 +112,8 @@ def main() -> None:
                 if number == 0:
                     side.first += side.steps[0]["seconds"]
             print(number + 1, ours.steps[-1], theirs.steps[-1], file=sys.stderr, flush=True)
+        for side in (ours, theirs):
+            side.process.wait()  # LLaMA-Factory saves its model first
     keep(asked, ours, theirs)
 
 
@@ -113,8 +124,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("method", choices=["full", "lora"])
     parser.add_argument("--batch", type=int, default=8, help="examples a step")
     parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--peer", choices=["defaults", "best", "litgpt"], default="defaults")
-    parser.add_argument("--peer-micro", type=int, default=8, help="most examples that TRL computes at once")
+    parser.add_argument("--peer", choices=list(SCRIPTS), default="defaults")
+    parser.add_argument("--peer-micro", type=int, default=8, help="most examples a peer (not LitGPT) computes at once")
     parser.add_argument("--peer-python", default=sys.executable, help="the Python of the peer's environment")
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--data", default=os.environ.get("TUNESMITH_DATA"), help="the folder of the real data")
