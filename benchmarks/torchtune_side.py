@@ -7,14 +7,12 @@ to the longest of the batch, as its collation does.
 """
 
 import json
-import resource
 import sys
-import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from loop import Step, run
 from safetensors.torch import load_file
 from torchtune.data import padded_collate_sft
 from torchtune.models.convert_weights import hf_to_tune
@@ -56,29 +54,25 @@ def loaded(job: dict[str, Any]) -> Any:
     return model
 
 
-def micro_batches(job: dict[str, Any], number: int) -> list[dict[str, torch.Tensor]]:
+def micro_batches(rows: list[dict[str, Any]], micro: int) -> list[dict[str, torch.Tensor]]:
     """The rows of a step, in as many parts as are computed at once."""
-    first, batch, micro = number * job["batch"], job["batch"], min(job["batch"], job["peer_micro"])
     samples = [
         {"tokens": r["ids"], "labels": [i if w > 0 else -100 for i, w in zip(r["ids"], r["weights"], strict=True)]}
-        for r in job["rows"][first : first + batch]
+        for r in rows
     ]
-    return [padded_collate_sft(samples[start : start + micro]) for start in range(0, batch, micro)]
+    return [padded_collate_sft(samples[start : start + micro]) for start in range(0, len(samples), micro)]
 
 
-def main(job: dict[str, Any], answers: Any) -> None:
-    """Load, wait, step."""
+def built(job: dict[str, Any]) -> Step:
+    """The step of its recipes for a single device."""
     model, losses = loaded(job), CEWithChunkedOutputLoss()
     model.set_num_output_chunks(losses.num_output_chunks)
     learned = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=1e-5, weight_decay=0.0, fused=True)
-    print(json.dumps({"ready": True}), file=answers, flush=True)
-    for number in range(job["steps"]):
-        if not sys.stdin.readline():
-            return
-        began = time.perf_counter()
+
+    def step(rows: list[dict[str, Any]]) -> float:
         total, targets = torch.zeros(()), torch.zeros(())
-        for part in micro_batches(job, number):
+        for part in micro_batches(rows, job["peer_micro"]):
             labels = torch.hstack((part["labels"][..., 1:], torch.full((len(part["labels"]), 1), -100)))
             count = (labels != -100).sum()
             loss = losses(model(part["tokens"]), labels) * count
@@ -88,16 +82,10 @@ def main(job: dict[str, Any], answers: Any) -> None:
         torch.nn.utils.clip_grad_norm_(learned, max_norm=1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        rows = job["rows"][number * job["batch"] : (number + 1) * job["batch"]]
-        entry = {
-            "loss": (total / targets).item(), "tokens": sum(len(r["ids"]) for r in rows),
-            "seconds": time.perf_counter() - began,
-            "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
-            "versions": f"torchtune {version('torchtune')}, torch {torch.__version__}",
-        }  # fmt: skip
-        print(json.dumps(entry), file=answers, flush=True)
+        return (total / targets).item()
+
+    return step
 
 
 if __name__ == "__main__":
-    stdout, sys.stdout = sys.stdout, sys.stderr  # whatever a library prints is talk
-    main(json.loads(Path(sys.argv[1]).read_text()), stdout)
+    run("torchtune", built)

@@ -11,6 +11,8 @@ from tunesmith.cli.printing import print_json
 
 if TYPE_CHECKING:
     from tunesmith.evaluation.compare import Comparison
+    from tunesmith.evaluation.votes import Tally
+    from tunesmith.run.compare import Asking
 
 
 def compare(
@@ -46,11 +48,9 @@ def compare(
     others. Settings (`max_new_tokens=64`) are those of generation.
     """
     from tunesmith.errors import UsageError
-    from tunesmith.evaluation.votes import Contest
     from tunesmith.generation.settings import GenerationSettings
     from tunesmith.recipe.overrides import read_group
-    from tunesmith.run.blind import Ballot, serve
-    from tunesmith.run.compare import Asking, answers_of, compare_models, written_answers
+    from tunesmith.run.compare import Asking, compare_models
     from tunesmith.run.compare_page import write_page
     from tunesmith.run.opened import to_stderr
 
@@ -67,14 +67,26 @@ def compare(
     if blind:
         if len(names) != 2 or len(task or ()) + (data is not None) > 1:
             raise UsageError("--blind is between two, A and B, on one thing: --data FILE, or one --task NAME.")
-        left, right = written_answers(names, task[0], asking=asking) if task else answers_of(names, data, asking=asking)
-        print(serve(Ballot(Contest((names[0], names[1]), left, right), votes), port=port, tell=to_stderr))
+        print(_voted((names[0], names[1]), data, task[0] if task else None, asking, votes, port))
         return
     found = compare_models(names, data, tasks=task or (), asking=asking, out=out)
     _print(names, found.comparisons, as_json)
     if html is not None:
         write_page(html, found)
         to_stderr(f"page: {html}")
+
+
+def _voted(
+    names: tuple[str, str], data: str | None, task: str | None, asking: "Asking", votes: Path, port: int
+) -> "Tally":
+    """What people voted, once they have."""
+    from tunesmith.evaluation.votes import Contest
+    from tunesmith.run.blind import Ballot, serve
+    from tunesmith.run.compare import answers_of, written_answers
+    from tunesmith.run.opened import to_stderr
+
+    left, right = written_answers(names, task, asking=asking) if task else answers_of(names, data, asking=asking)
+    return serve(Ballot(Contest(names, left, right), votes), port=port, tell=to_stderr)
 
 
 def _print(names: Sequence[str], found: Mapping[str, Sequence[Sequence["Comparison"]]], as_json: bool) -> None:

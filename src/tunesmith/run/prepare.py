@@ -84,12 +84,7 @@ def prepare(loaded: Loaded, say: Say) -> Prepared:
     settle_process(loaded.recipe.training)  # what is rewritten or replayed is computed before the run's own model
     for file in data_files(loaded.recipe):
         find_files(file)  # a missing file is said before minutes go into a model
-    source = resolve_source(loaded.recipe.model, revision=loaded.recipe.revision)
-    if is_adapter(source.folder):
-        raise UsageError(
-            f"{source.name}: this is an adapter, not a model. Merge it first: "
-            f"`tunesmith export {source.name} --to FOLDER --merge`, then train on that folder."
-        )
+    source = _base(loaded.recipe)
     say(f"model: {source.name}")
     before = loaded.origins
     loaded = _with_template(loaded, Tokenizer.load(source.folder))
@@ -136,6 +131,16 @@ def prepare(loaded: Loaded, say: Say) -> Prepared:
     for danger in dangers(loaded.recipe, examples=len(sets.train), validated=bool(sets.validation)):
         say(f"warning: {danger}")
     return Prepared(loaded, source, encoder, sets)
+
+
+def _base(recipe: Recipe) -> Source:
+    source = resolve_source(recipe.model, revision=recipe.revision)
+    if is_adapter(source.folder):
+        raise UsageError(
+            f"{source.name}: this is an adapter, not a model. Merge it first: "
+            f"`tunesmith export {source.name} --to FOLDER --merge`, then train on that folder."
+        )
+    return source
 
 
 def make_ready(prepared: Prepared, say: Say) -> Ready:
