@@ -1,10 +1,6 @@
 """Attention over a forest, as a function that transformers models call through their attention interface.
 
-The decision: a token sees its own segment's beginning and everything above it. In depth-first order all tokens below
-a segment stand in one range after it, so a forest of S segments with I inner ones needs S causal products and I full
-ones, whatever its shape; no T×T mask exists. The parts meet by their log-sum-exp (FlashAttention-2's identity, Dao,
-2023, https://arxiv.org/abs/2307.08691), in the backward too: with the merged output and log-sum-exp, each part's
-flash backward gives exactly its share of the gradient. What the kernel cannot do (windows, soft-capping, sinks,
+The decision: on a CPU the flash kernel does it (`models.flash`). What that cannot do (windows, soft-capping, sinks,
 dropout, unequal head sizes) goes through plain differentiable operations, segment by segment. A GPU takes other ways
 (`models.flex`); which one is right for a model, the probe tries.
 
@@ -20,6 +16,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from tunesmith.batches.batch import Batch
+from tunesmith.models.flash import Below, flash, flash_backward
 from tunesmith.models.flex import ForestMask, Scores, by_flex, by_runs
 
 Way = Literal["segments", "flex", "runs"]
@@ -28,19 +25,6 @@ shared, else by FlexAttention."""
 
 NAME = "tunesmith"
 """What models are told to use (`attn_implementation`)."""
-
-_forward_kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-_backward_kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-
-
-@dataclass(frozen=True, slots=True)
-class Below:
-    """One segment `start:end`, the end of all tokens below it, and the ranges above it."""
-
-    start: int
-    end: int
-    subtree_end: int
-    ancestors: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,55 +62,6 @@ class _Flash(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, lse = ctx.saved_tensors
         return *flash_backward(grads[0], (q, k, v), out, lse, ctx.scaling, ctx.segments), None, None
-
-
-def flash(q: Tensor, k: Tensor, v: Tensor, scaling: float, segments: Sequence[Below]) -> tuple[Tensor, Tensor]:
-    """Attention over the forest, [1, H, T, D] laid out in memory as q is, and its log-sum-exp [1, H, T]."""
-    out = torch.empty_like(q)
-    lse = q.new_empty(q.shape[:3], dtype=torch.float32)
-    for s in segments:
-        own = slice(s.start, s.end)
-        part = _forward_kernel(q[:, :, own], k[:, :, own], v[:, :, own], 0.0, True, scale=scaling)
-        out[:, :, own], lse[:, :, own] = part[0], part[1]
-    # Roots first or last makes no difference to the sum; flat order keeps the rounding a function of the batch.
-    for s in segments:
-        if s.subtree_end > s.end:
-            below, over = slice(s.end, s.subtree_end), slice(s.start, s.end)
-            part = _forward_kernel(q[:, :, below], k[:, :, over], v[:, :, over], 0.0, False, scale=scaling)
-            _merge(out[:, :, below], lse[:, :, below], part[0], part[1])
-    return out, lse
-
-
-def flash_backward(
-    grad: Tensor, of: tuple[Tensor, Tensor, Tensor], out: Tensor, lse: Tensor, scaling: float, segments: Sequence[Below]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients `of` q, k and v, given what `flash` was given and gave."""
-    q, k, v = of
-    dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-    for s in segments:
-        own = slice(s.start, s.end)
-        dq[:, :, own], dk[:, :, own], dv[:, :, own] = _backward_kernel(
-            grad[:, :, own], q[:, :, own], k[:, :, own], v[:, :, own], out[:, :, own], lse[:, :, own],
-            0.0, True, scale=scaling,
-        )  # fmt: skip
-    for s in segments:
-        if s.subtree_end > s.end:
-            below, over = slice(s.end, s.subtree_end), slice(s.start, s.end)
-            parts = _backward_kernel(
-                grad[:, :, below], q[:, :, below], k[:, :, over], v[:, :, over], out[:, :, below], lse[:, :, below],
-                0.0, False, scale=scaling,
-            )  # fmt: skip
-            dq[:, :, below] += parts[0]
-            dk[:, :, over] += parts[1]
-            dv[:, :, over] += parts[2]
-    return dq, dk, dv
-
-
-def _merge(out: Tensor, lse: Tensor, more: Tensor, more_lse: Tensor) -> None:
-    """Add a second part of the keys to `out` and `lse`, in place."""
-    both = torch.logaddexp(lse, more_lse)
-    out.mul_((lse - both).exp_().unsqueeze(-1)).add_(more * (more_lse - both).exp_().unsqueeze(-1))
-    lse.copy_(both)
 
 
 def attend(

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
+from tunesmith.models.flash import causal
+
 NAME = "tunesmith-decode"
 """What models are told to use (`attn_implementation`)."""
 
@@ -251,7 +253,7 @@ class _Parts(_Layer):
             rows = slice(run.start, run.end)
             for head in range(self.q.shape[1]):
                 q = self.q[None, :, head, rows]
-                out, lse = _kernel(q, k[None, :, :length], v[None, :, :length], 0.0, True, scale=self.scaling)
+                out, lse = causal(q, k[None, :, :length], v[None, :, :length], self.scaling)
                 self.out[:, head, rows], self.lse[:, head, rows] = out[0], lse[0]
             return
         for start in range(run.start, run.end, _QUERY_BLOCK):

@@ -64,7 +64,7 @@ def divergence(
     The gradient of the output matrix and its bias is added to their `.grad`. `weight` is [U].
     """
     gradient = torch.empty_like(hidden)
-    tile = tile_rows(head.weight, TILE_BYTES)
+    tile = tile_rows(head.weight, len(hidden), TILE_BYTES)
     total = torch.zeros((), dtype=torch.float64, device=hidden.device)
     with torch.no_grad():
         for start in range(0, len(hidden), tile):

@@ -20,10 +20,14 @@ from tunesmith.training.settings import TokenWeighting
 from tunesmith.training.targets import Targets
 from tunesmith.training.weighting import weighted
 
-TILE_BYTES = 64 << 20
-"""Logits made at once: many rows, because each tile reads and writes the whole gradient of the output matrix."""
+TILE_BYTES = 128 << 20
+"""Most logits made at once: each tile reads the whole output matrix, and reads and writes its whole gradient."""
+TILE_ROWS = 384
+"""Most rows at once on a CPU; products get no faster with more."""
 GPU_TILE_BYTES = 1 << 30
 """The same on a GPU, which is only busy with many rows."""
+COLUMNS = 1024
+"""Logits of a row made at once: a product of so few columns stays in the cache, which makes it a fifth faster."""
 CACHED_BYTES = 1 << 20
 """Logits passed over at once: so few that they are still in the cache for the next pass."""
 
@@ -56,10 +60,11 @@ def cross_entropy(
     """
     softmax = compiled_softmax() if compiled else _softmax_in_place
     rows = hidden.shape[0]
-    tile = tile_rows(head.weight, TILE_BYTES)
+    tile = tile_rows(head.weight, rows, TILE_BYTES)
     loss = torch.empty(len(targets.target), dtype=torch.float32, device=hidden.device)
     right = torch.empty(len(targets.target), dtype=torch.bool, device=hidden.device)
     gradient = torch.empty_like(hidden) if scale is not None else None
+    room = None if hidden.is_cuda else head.weight.new_empty(tile, len(head.weight))
     with torch.no_grad():
         for start in range(0, rows, tile):
             here = slice(start, min(start + tile, rows))
@@ -67,7 +72,7 @@ def cross_entropy(
             inside = (targets.row_of >= here.start) & (targets.row_of < here.stop)
             place = (targets.row_of - here.start).clamp(0, here.stop - here.start - 1)
             part = Targets(place, targets.target, targets.weight * inside)
-            z, slope = logits_of(hidden[here], head, keep_slope=scale is not None)
+            z, slope = logits_of(hidden[here], head, keep_slope=scale is not None, room=room)
             if scale is not None:
                 part = weighted(z, part, weighting)
             found = softmax(z, part, smoothing, scale)
@@ -100,18 +105,31 @@ def logit_losses(
     return Losses(loss.detach(), right, None)
 
 
-def tile_rows(weight: Tensor, on_cpu: int) -> int:
-    """How many rows meet the output matrix [V, D] at once; `on_cpu` bytes of logits on a CPU."""
-    return max(16, (GPU_TILE_BYTES if weight.is_cuda else on_cpu) // (4 * weight.shape[0]))
+def tile_rows(weight: Tensor, rows: int, on_cpu: int) -> int:
+    """How many of the `rows` meet the output matrix [V, D] at once, in even tiles; on a CPU at most `on_cpu` bytes."""
+    most = GPU_TILE_BYTES if weight.is_cuda else min(on_cpu, 4 * weight.shape[0] * TILE_ROWS)
+    tiles = -(-rows // max(16, most // (4 * weight.shape[0])))
+    return max(1, -(-rows // max(1, tiles)))
 
 
-def logits_of(hidden: Tensor, head: Head, *, keep_slope: bool) -> tuple[Tensor, Tensor | float | None]:
-    """Logits [U, V] in fp32, and d logits / d (hidden · weightᵀ + bias) when that is not 1."""
+def logits_of(
+    hidden: Tensor, head: Head, *, keep_slope: bool, room: Tensor | None = None
+) -> tuple[Tensor, Tensor | float | None]:
+    """Logits [U, V] in fp32, and d logits / d (hidden · weightᵀ + bias) when that is not 1.
+
+    Where there is `room` of the output matrix's type for them, they stand there: memory that is asked for anew for
+    every tile comes from the system page by page.
+    """
     left, right = hidden.to(head.weight.dtype), head.weight.detach().t()
     if left.is_cuda and left.dtype != torch.float32:  # the sums are in fp32 anyway; so they need not be rounded
         z = torch.mm(left, right, out_dtype=torch.float32)
-    else:
+    elif room is None:
         z = torch.mm(left, right).float()
+    else:
+        for start in range(0, right.shape[1], COLUMNS):
+            some = slice(start, start + COLUMNS)
+            torch.mm(left, right[:, some], out=room[: len(left), some])
+        z = room[: len(left)].float()
     if head.bias is not None:
         z += head.bias.detach()
     slope: Tensor | float | None = None

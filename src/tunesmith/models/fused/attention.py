@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from tunesmith.models.attention import Layout, flash, flash_backward
+from tunesmith.models.attention import Layout
+from tunesmith.models.flash import flash, flash_backward
 from tunesmith.models.fused import norm
 from tunesmith.models.fused.linear import gradients, product, supported, trains
 from tunesmith.models.fused.norm import FusedNorm
