@@ -106,6 +106,5 @@ def _runs(s: Below, dtype: torch.dtype) -> Iterator[tuple[slice, slice, dict[str
 
 def _merge(out: Tensor, lse: Tensor, more: Tensor, more_lse: Tensor) -> None:
     """Add a second part of the keys to `out` and `lse`, in place."""
-    both = torch.logaddexp(lse, more_lse)
-    out.mul_((lse - both).exp_().unsqueeze(-1)).add_(more * (more_lse - both).exp_().unsqueeze(-1))
-    lse.copy_(both)
+    out.lerp_(more, torch.sigmoid(more_lse - lse).unsqueeze(-1))
+    torch.logaddexp(lse, more_lse, out=lse)
