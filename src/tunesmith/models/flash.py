@@ -106,5 +106,5 @@ def _runs(s: Below, dtype: torch.dtype) -> Iterator[tuple[slice, slice, dict[str
 
 def _merge(out: Tensor, lse: Tensor, more: Tensor, more_lse: Tensor) -> None:
     """Add a second part of the keys to `out` and `lse`, in place."""
-    out.lerp_(more, torch.sigmoid(more_lse - lse).unsqueeze(-1))
+    out.lerp_(more, torch.sigmoid(more_lse - lse).unsqueeze(-1).to(out.dtype))
     torch.logaddexp(lse, more_lse, out=lse)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tunesmith.models.flash import Below, causal, flash, flash_backward
+from tunesmith.models.flash import Below, flash, flash_backward
 
 Three = tuple[Tensor, Tensor, Tensor]
 
@@ -45,21 +45,28 @@ def test_a_sequence_of_any_length_is_causal(tokens: int) -> None:
     agree(ours(of, (Below(0, tokens, tokens, ()),), pull), plain(of, seen, pull))
 
 
-def test_branches_see_their_trunk_and_themselves() -> None:
+def branched() -> tuple[tuple[Below, ...], Tensor]:
+    """A trunk of 150 tokens with four branches, and who sees whom in it."""
     ends, tokens = [0, 150, 230, 240, 420, 425], 425
     trunk = Below(0, 150, tokens, ())
     branches = (Below(a, b, b, ((0, 150),)) for a, b in pairwise(ends[1:]))
-    of, pull = drawn(tokens), drawn(tokens + 1)[0][:, :, :tokens]
     branch = torch.bucketize(torch.arange(tokens), torch.tensor(ends[1:]), right=True)
-    seen = (branch[:, None] == branch) | (branch == 0)
-    agree(ours(of, (trunk, *branches), pull), plain(of, seen.tril(), pull))
+    return (trunk, *branches), ((branch[:, None] == branch) | (branch == 0)).tril()
+
+
+def test_branches_see_their_trunk_and_themselves() -> None:
+    segments, seen = branched()
+    of, pull = drawn(425), drawn(426)[0][:, :, :425]
+    agree(ours(of, segments, pull), plain(of, seen, pull))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_other_numbers_go_the_same_way(dtype: torch.dtype) -> None:
-    q, k, v = drawn(200)
-    out, lse = causal(q.to(dtype), k.to(dtype), v.to(dtype), 0.3)
-    expected = plain((q, k, v), torch.ones(200, 200, dtype=torch.bool).tril(), torch.zeros_like(q))
+    segments, seen = branched()
+    of = drawn(425)
+    q, k, v = (z.to(dtype) for z in of)
+    out, lse = flash(q, k, v, 0.3, segments)
+    expected = plain(of, seen, torch.zeros_like(of[0]))
     assert out.dtype == dtype
     assert (out.float() - expected[0]).abs().max() < 0.02
     assert (lse.float() - expected[1]).abs().max() < 0.02
