@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tunesmith.models.fused.linear import add_product
 from tunesmith.models.head import Head
+from tunesmith.models.products import back, onward
 from tunesmith.training.settings import TokenWeighting
 from tunesmith.training.targets import Targets
 from tunesmith.training.weighting import weighted
@@ -81,7 +82,7 @@ def cross_entropy(
                 if slope is not None:
                     z *= slope
                 accumulate(head, hidden[here], z)
-                torch.mm(z.to(head.weight.dtype), head.weight.detach(), out=gradient[here])
+                gradient[here] = back(z.to(head.weight.dtype), head.weight.detach())
     return Losses(loss, right, gradient)
 
 
@@ -128,7 +129,7 @@ def logits_of(
     else:
         for start in range(0, right.shape[1], COLUMNS):
             some = slice(start, start + COLUMNS)
-            torch.mm(left, right[:, some], out=room[: len(left), some])
+            room[: len(left), some] = onward(left, head.weight.detach()[some])
         z = room[: len(left)].float()
     if head.bias is not None:
         z += head.bias.detach()

@@ -80,7 +80,8 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, fused: FusedAttention, turn: Any, layout: Layout, anchor: Tensor | None) -> Tensor:
         module, size = fused.module, fused.module.head_dim
-        q, k, v = (product(getattr(module, name), x[0]).view(len(x[0]), -1, size) for name in _LAYERS[:3])
+        made = [product(getattr(module, name), x[0]) for name in _LAYERS[:3]]
+        q, k, v = (out.view(len(out), -1, size) for out, _ in made)
         kept: list[Tensor | None] = []
         turned = []
         for heads, normed in zip((q, k), fused.norms, strict=True):
@@ -94,16 +95,18 @@ class _Attention(torch.autograd.Function):
             turned.append(rotated(out.view(heads.shape), *turn))
         q, k = turned
         out, lse = flash(*_by_head(q, k, v), module.scaling, layout.segments)
-        ctx.save_for_backward(x, q, k, v, out, lse, *turn, *kept)
+        mixed, of_mixed = product(module.o_proj, _rows(out))
+        ctx.save_for_backward(x, q, k, v, out, lse, *turn, *kept, *(low for _, low in made), of_mixed)
         ctx.fused, ctx.layout = fused, layout
-        return product(module.o_proj, _rows(out))[None]
+        return mixed[None]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, q, k, v, out, lse, cos, sin, *kept = ctx.saved_tensors
         fused, module = ctx.fused, ctx.fused.module
-        of_out = gradients(module.o_proj, _rows(out), grad[0], None, wanted=True)
+        kept, low = kept[:4], kept[4:]
+        of_out = gradients(module.o_proj, _rows(out), low[3], grad[0], None, wanted=True)
         assert of_out is not None, "it was wanted"
         of_out = of_out.view(q.shape).transpose(0, 1)[None]
         found = flash_backward(of_out, _by_head(q, k, v), out, lse, module.scaling, ctx.layout.segments)
@@ -118,8 +121,8 @@ class _Attention(torch.autograd.Function):
             for g, normed, pair in zip((dq, dk), fused.norms, (kept[:2], kept[2:]), strict=True)
         ]
         wanted, of_x = ctx.needs_input_grad[0], None
-        for name, g in zip(_LAYERS, (*of_heads, dv), strict=False):
-            of_x = gradients(getattr(module, name), x[0], g.reshape(len(x[0]), -1), of_x, wanted=wanted)
+        for name, of_low, g in zip(_LAYERS, low, (*of_heads, dv), strict=False):
+            of_x = gradients(getattr(module, name), x[0], of_low, g.reshape(len(x[0]), -1), of_x, wanted=wanted)
         return None if of_x is None else of_x[None], None, None, None, None
 
 

@@ -8,10 +8,10 @@ Letters: T tokens, I inputs, O outputs, r rank.
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from tunesmith.models.lora import LoraLinear
+from tunesmith.models.products import back, onward
 
 
 def supported(module: Any) -> bool:
@@ -26,31 +26,37 @@ def trains(module: nn.Module) -> bool:
     return any(p.requires_grad for p in module.parameters())
 
 
-def product(module: Any, x: Tensor) -> Tensor:
-    """What the layer makes of x [T, I], as [T, O]; autograd is not told."""
+def product(module: Any, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """What the layer makes of x [T, I], as [T, O], and what its adapter does, [T, r]; autograd is not told."""
     base: Any = module.base if isinstance(module, LoraLinear) else module
-    out: Tensor = x @ base.weight.t() if base.bias is None else torch.addmm(base.bias, x, base.weight.t())
-    if isinstance(module, LoraLinear) and module.enabled:
-        out.addmm_(x @ module.lora_A.t(), module.lora_B.t(), alpha=module.scaling)
-    return out
+    out = onward(x, base.weight, base.bias)
+    if not isinstance(module, LoraLinear) or not module.enabled:
+        return out, None
+    low = onward(x, module.lora_A)
+    return out.addmm_(low, module.lora_B.t(), alpha=module.scaling), low
 
 
-def gradients(module: Any, x: Tensor, grad: Tensor, onto: Tensor | None, *, wanted: bool) -> Tensor | None:
-    """Add the layer's gradients to its parameters; where `wanted`, also the gradient of x [T, I], added to `onto`."""
+def gradients(
+    module: Any, x: Tensor, low: Tensor | None, grad: Tensor, onto: Tensor | None, *, wanted: bool
+) -> Tensor | None:
+    """Add the layer's gradients to its parameters; where `wanted`, also the gradient of x [T, I], added to `onto`.
+
+    `low` is what `product` gave beside its output.
+    """
     base: Any = module.base if isinstance(module, LoraLinear) else module
     if base.weight.requires_grad:
         add_product(base.weight, grad.t(), x)
     if base.bias is not None and base.bias.requires_grad:
         add(base.bias, grad.sum(0))
     if wanted:
-        onto = grad @ base.weight if onto is None else onto.addmm_(grad, base.weight)
-    if isinstance(module, LoraLinear) and module.enabled:
-        through = (grad @ module.lora_B).mul_(module.scaling)
+        of_x = back(grad, base.weight)
+        onto = of_x if onto is None else onto.add_(of_x)
+    if low is not None:
+        through = back(grad, module.lora_B).mul_(module.scaling)
         if module.lora_A.requires_grad:
-            add_product(module.lora_A, through.t(), x)
-            # Its transpose is a third faster to make where O is large; the optimizer wants the parameter's own layout.
-            across = (x @ module.lora_A.t()).t() @ grad
-            add(module.lora_B, across.t().mul(module.scaling).contiguous())
+            add(module.lora_A, onward(through.t(), x.t()))
+            # Few rows on the left are fast; the optimizer wants the parameter's own layout.
+            add(module.lora_B, onward(low.t(), grad.t()).t().mul(module.scaling).contiguous())
         if onto is not None and wanted:
             onto.addmm_(through, module.lora_A)
     return onto

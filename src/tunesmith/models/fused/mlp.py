@@ -1,6 +1,7 @@
 """A gated layer, down(act(gate(x)) * up(x)), with a backward of its own.
 
-The decision: kept are the input and the two products; the activation is made again. Shazeer, 2020,
+The decision: kept are the input, the two products, and the few numbers a token of adapters; the activation is made
+again. Shazeer, 2020,
 https://arxiv.org/abs/2002.05202.
 
 Letters: T tokens, D hidden size, I inner size.
@@ -53,24 +54,25 @@ class _Mlp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, mlp: FusedMlp, anchor: Tensor | None) -> Tensor:
         flat = x.reshape(-1, x.shape[-1])
-        gate, up = product(mlp.module.gate_proj, flat), product(mlp.module.up_proj, flat)
-        out = product(mlp.module.down_proj, mlp.activation[0](gate).mul_(up))
-        ctx.save_for_backward(x, gate, up)
+        gate, gate_low = product(mlp.module.gate_proj, flat)
+        up, up_low = product(mlp.module.up_proj, flat)
+        out, down_low = product(mlp.module.down_proj, mlp.activation[0](gate).mul_(up))
+        ctx.save_for_backward(x, gate, up, gate_low, up_low, down_low)
         ctx.mlp = mlp
         return out.view(*x.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, gate, up = ctx.saved_tensors
+        x, gate, up, *low = ctx.saved_tensors
         (act, act_backward), module = ctx.mlp.activation, ctx.mlp.module
         flat, grad = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
         active = act(gate)
-        of_inner = gradients(module.down_proj, active * up, grad, None, wanted=True)
+        of_inner = gradients(module.down_proj, active * up, low[2], grad, None, wanted=True)
         assert of_inner is not None, "it was wanted"
         of_gate = act_backward(of_inner * up, gate)
         of_up = of_inner.mul_(active)
         wanted = ctx.needs_input_grad[0]
-        of_x = gradients(module.gate_proj, flat, of_gate, None, wanted=wanted)
-        of_x = gradients(module.up_proj, flat, of_up, of_x, wanted=wanted)
+        of_x = gradients(module.gate_proj, flat, low[0], of_gate, None, wanted=wanted)
+        of_x = gradients(module.up_proj, flat, low[1], of_up, of_x, wanted=wanted)
         return None if of_x is None else of_x.view(x.shape), None, None
