@@ -2,16 +2,17 @@
 
 The decision: a step on a CPU asks for the same hundreds of megabytes each time. glibc gives blocks of that size back to
 the system when they are freed, and each page that comes anew costs a fault and is filled with zeros first. A process
-that trains tells it to keep them: the peak is the same, since it is reached again at once.
+that trains tells it to keep them, the largest ones too (logits, the gradient of an output matrix: at most 32 MiB may a
+block have that is cut from kept memory, unless no block may come from the system by itself): the peak is the same,
+since it is reached again at once.
 """
 
 import ctypes
 import sys
 
 # malloc.h of glibc; see mallopt(3).
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _KEPT_BYTES = 2**31 - 1
-_LARGEST_BLOCK = 2**25
 
 
 def keep_freed_memory() -> bool:
@@ -21,4 +22,4 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, _LARGEST_BLOCK) and mallopt(_TRIM_THRESHOLD, _KEPT_BYTES))
+    return bool(mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, _KEPT_BYTES))

@@ -43,7 +43,12 @@ def build(named: Named, settings: TrainingSettings) -> torch.optim.Optimizer:
         betas = (chosen.beta1, chosen.beta2)
         if rough:
             return MasterAdamW(groups, {"lr": settings.learning_rate, "betas": betas, "eps": chosen.eps})
-        return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=betas, eps=chosen.eps, fused=True)
+        made = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=betas, eps=chosen.eps, fused=True)
+        # Made now, they stand apart from what steps ask for and free; among that they would leave gaps that fit none.
+        for _, parameter in named:
+            held = made.state[parameter] = {"step": torch.zeros((), device=parameter.device)}
+            held |= {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+        return made
     if rough:
         raise RecipeError(
             "training.optimizer: sgd would lose its updates in weights of bfloat16. Use adamw, which keeps float32 "
