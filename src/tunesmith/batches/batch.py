@@ -27,7 +27,7 @@ class Batch:
     ids: NDArray[np.int64]  # [T]
     position: NDArray[np.int64]  # [T] depth in the tree
     subtree_end: NDArray[np.int64]  # [T] flat index after the last descendant
-    path: NDArray[np.int64]  # [data_tokens] flat index of each token of each example, examples in the order given
+    path: NDArray[np.int64]  # flat index of each token that each example needs, examples in the order given
     segments: tuple[Segment, ...]  # in flat order, together covering 0..T
     rows: NDArray[np.int64]  # [U] flat indices, ascending
     row_of: NDArray[np.int64]  # [R] index into rows

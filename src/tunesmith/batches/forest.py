@@ -2,7 +2,8 @@
 
 The decision: a causal network computes the same hidden states for the same beginning, so sharing changes no number
 (design, section 3). Examples are sorted by their ids; neighbours then share the longest beginnings, and the forest
-falls out of the lengths they share. Flat packing is the same forest with sharing turned off.
+falls out of the lengths they share. Flat packing is the same forest with sharing turned off. Of each example only what
+is needed for its targets is there: its last tokens are predicted, but predict nothing themselves.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,8 +33,8 @@ def shared_length(a: NDArray[np.int32], b: NDArray[np.int32]) -> int:
 
 
 def sorted_by_ids(examples: Sequence[EncodedExample]) -> list[int]:
-    """Indices of the examples in lexicographic order of their ids; equal examples keep their order."""
-    return sorted(range(len(examples)), key=lambda i: examples[i].ids.astype(">i4").tobytes())
+    """Indices of the examples in lexicographic order of the ids they need; equal examples keep their order."""
+    return sorted(range(len(examples)), key=lambda i: examples[i].needed.astype(">i4").tobytes())
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ class PrefixForest:
         places = [self._places(i) for i in range(len(self.examples))]
         weights = [e.weights > 0 for e in self.examples]
         # The row before a target predicts it, so a target at place i meets the hidden state at place i - 1.
-        rows = np.concatenate([p[:-1][w[1:]] for p, w in zip(places, weights, strict=True)])
+        rows = np.concatenate([p[np.flatnonzero(w) - 1] for p, w in zip(places, weights, strict=True)])
         distinct, row_of = np.unique(rows, return_inverse=True)
         return Batch(
             ids=np.concatenate(self._ids).astype(np.int64),
@@ -98,12 +99,12 @@ class PrefixForest:
 
     def _shared_with_previous(self) -> list[int]:
         """For each example in sorted order, how many tokens it shares with the one before it."""
-        ids = [self.examples[i].ids for i in self._order]
+        ids = [self.examples[i].needed for i in self._order]
         return [0] + [shared_length(a, b) for a, b in pairwise(ids)]
 
     def _grow(self, shared: list[int]) -> None:
         """Emit the nodes, and note in which of them each example ends."""
-        lengths = [len(self.examples[i]) for i in self._order]
+        lengths = [len(self.examples[i].needed) for i in self._order]
         for first, ending, depth, end, parent in _runs(lengths, shared):
             here = self._add(self.examples[self._order[first]].ids[depth:end], depth, parent)
             for i in self._order[first:ending]:
@@ -123,7 +124,7 @@ class PrefixForest:
         return path[::-1]
 
     def _places(self, example: int) -> NDArray[np.int64]:
-        """Flat index of each token of an example."""
+        """Flat index of each token that an example needs."""
         return np.concatenate([np.arange(n.start, n.start + n.length) for n in self._path(self.leaf[example])])
 
     def _segments(self) -> Iterator[Segment]:

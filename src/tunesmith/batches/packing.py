@@ -19,11 +19,11 @@ def plan(examples: Sequence[EncodedExample], *, budget: int, sharing: bool = Tru
     An example longer than the budget stands alone. Every example is in exactly one list.
     """
     order = sorted_by_ids(examples) if sharing else list(range(len(examples)))
-    costs = [len(examples[i]) for i in order]
+    costs = [len(examples[i].needed) for i in order]
     saved = [0] * len(order)
     if sharing:
         for k in range(1, len(order)):
-            common = shared_length(examples[order[k - 1]].ids, examples[order[k]].ids)
+            common = shared_length(examples[order[k - 1]].needed, examples[order[k]].needed)
             saved[k] = common if common >= MINIMUM_SHARED else 0
     parts = _fill(costs, saved, budget)
     if len(parts) > 1:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_RUN = 64
+_RUN = 128
 """Queries of a run."""
 _LONGEST_IN_RUNS = 1024
 """Tokens up to which runs are faster than one causal product."""

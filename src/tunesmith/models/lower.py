@@ -92,11 +92,11 @@ class Lower:
 
 @dataclass(frozen=True, slots=True)
 class StoredStates:
-    """What reaches the first layer that trains, for every token of every example; equal beginnings stand once."""
+    """What reaches the first layer that trains, for every token that an example needs; equal beginnings stand once."""
 
     lower: Lower
     states: Tensor  # [rows, D]
-    row: NDArray[np.int64]  # [tokens of all examples] where the state of each token stands
+    row: NDArray[np.int64]  # [tokens that all examples need] where the state of each stands
     starts: NDArray[np.int64]  # [examples + 1] where each example's tokens begin in `row`
 
     def hidden_rows(self, batch: Batch, members: Sequence[int]) -> Tensor:
@@ -121,7 +121,7 @@ def store(
     if needed > most_bytes:
         return f"they would take {needed / 1e9:.1f} GB of memory, and may take {most_bytes / 1e9:.1f}"
     states = first.new_empty(rows, first.shape[1])
-    starts = np.concatenate([[0], np.cumsum([len(e) for e in examples])]).astype(np.int64)
+    starts = np.concatenate([[0], np.cumsum([len(e.needed) for e in examples])]).astype(np.int64)
     row = np.empty(starts[-1], np.int64)
     at = 0
     for part, batch in zip(parts, batches, strict=True):

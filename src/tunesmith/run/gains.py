@@ -154,10 +154,10 @@ def _drawn(prepared: Prepared, ready: Ready) -> tuple[list[int], list[int]]:
     sharing = training.sharing and ready.probe.network.forest
     order = [int(place) for place in permutation(0, 0, len(test))]
     read, first = order[:1], test[order[0]]
-    used = len(first)
+    used = len(first.needed)
     for place in order[1:MOST]:
         one = test[place]
-        used += len(one) - (shared_length(first.ids, one.ids) if sharing else 0)
+        used += len(one.needed) - (shared_length(first.needed, one.needed) if sharing else 0)
         if used > allowed and len(read) >= FEWEST:
             break
         read.append(place)

@@ -234,7 +234,7 @@ def _prompts(examples: Sequence[EncodedExample], tokens: int) -> list[EncodedExa
         if learned < 2:
             continue
         prompt = as_text(example.ids[:learned].tolist())
-        used += PrefixForest([*found[:1], prompt]).tokens - (len(found[0]) if found else 0)
+        used += PrefixForest([*found[:1], prompt]).tokens - (len(found[0].needed) if found else 0)
         if found and used > tokens:
             break
         found.append(prompt)

@@ -24,6 +24,18 @@ class EncodedExample:
         return len(self.ids)
 
     @property
+    def needed(self) -> NDArray[np.int32]:
+        """The ids that have to be computed: the last target is predicted by the one before it, and nothing by the rest.
+
+        All of them where there is no target.
+
+        >>> EncodedExample(np.arange(5), np.array([0, 0, 1, 1, 0]), Origin("made", 1)).needed
+        array([0, 1, 2])
+        """
+        targets = np.flatnonzero(self.weights)
+        return self.ids[: targets[-1]] if len(targets) else self.ids
+
+    @property
     def target_weight(self) -> float:
         """The summed weight of all targets; 0 means that the example teaches nothing."""
         return float(self.weights.sum(dtype=np.float64))

@@ -77,30 +77,40 @@ def test_segments_cover_the_batch_and_name_their_ancestors(examples: list[Encode
 def test_a_shared_prompt_is_stored_once() -> None:
     prompt = list(range(100, 140))
     batch = PrefixForest([example([*prompt, 1, 2]), example([*prompt, 3]), example([*prompt, 4, 5, 6])]).batch()
-    assert len(batch.ids) == 40 + 2 + 1 + 3
+    assert len(batch.ids) == 40 + 1 + 0 + 2  # the last token of each predicts nothing
     assert batch.data_tokens == 42 + 41 + 43
 
 
 def test_without_sharing_the_examples_stand_one_after_the_other() -> None:
     examples = [example([5, 6, 7]), example([5, 6, 8, 9])]
-    assert PrefixForest(examples, sharing=False).batch().ids.tolist() == [5, 6, 7, 5, 6, 8, 9]
+    assert PrefixForest(examples, sharing=False).batch().ids.tolist() == [5, 6, 5, 6, 8]
+
+
+def test_what_stands_behind_the_row_of_the_last_target_is_not_computed() -> None:
+    prompt = [9] * MINIMUM_SHARED
+    answered = example([*prompt, 1, 2, 3, 4], [0.0] * MINIMUM_SHARED + [1.0, 1.0, 0.0, 0.0])
+    choices = [example([*prompt, label], [0.0] * MINIMUM_SHARED + [1.0]) for label in (5, 6, 7)]
+    batch = PrefixForest([*choices, answered]).batch()
+    assert batch.ids.tolist() == [*prompt, 1]
+    assert batch.target[np.argsort(batch.row_of, kind="stable")].tolist() == [5, 6, 7, 1, 2]
+    assert PrefixForest([example([1, 2, 3], [0.0] * 3)]).tokens == 3
 
 
 def test_the_same_example_twice_counts_twice() -> None:
     twin = example([1] * (MINIMUM_SHARED + 4))
     batch = PrefixForest([twin, twin]).batch()
-    assert len(batch.ids) == len(twin)
+    assert len(batch.ids) == len(twin) - 1
     assert sorted(batch.example.tolist()) == [0] * (len(twin) - 1) + [1] * (len(twin) - 1)
 
 
 def test_a_thousand_nested_beginnings_do_not_exhaust_the_stack() -> None:
-    ids = np.random.default_rng(0).integers(0, 9, 1500 * MINIMUM_SHARED).tolist()
-    nested = [example(ids[: MINIMUM_SHARED * k]) for k in range(1, 1500)]
-    assert PrefixForest(nested).tokens == len(nested[-1])
+    ids = np.random.default_rng(0).integers(0, 9, 1500 * MINIMUM_SHARED + 1).tolist()
+    nested = [example(ids[: MINIMUM_SHARED * k + 1]) for k in range(1, 1500)]
+    assert PrefixForest(nested).tokens == len(nested[-1]) - 1
 
 
 def test_a_plan_counts_what_branches_that_part_soon_after_one_another_repeat() -> None:
-    alike = [example([0] * 21), example([0] * 21), example([0] * 20 + [1])]
+    alike = [example([*ids, 2]) for ids in ([0] * 21, [0] * 21, [0] * 20 + [1])]
     assert PrefixForest(alike).tokens == 23
     assert plan(alike, budget=22) == [[0, 1], [2]]
     assert plan(alike, budget=23) == [[0, 1, 2]]

@@ -121,7 +121,7 @@ def test_an_unknown_way_is_refused_before_anything_runs(tmp_path: Path) -> None:
     ("settings", "told"),
     [
         (["retention.share=0.001"], r"too short.*retention\.share=0\.001 .*fewer than 512 .*up to 1.*steps"),
-        (["retention.share=0.5"], r"kind=lora is too short"),
+        (["retention.share=0.6"], r"kind=lora is too short"),
         (["data.validation=0"], r"no validation data.*Set data\.validation"),
         (["retention.text=off"], r"retention\.text is off.*auto or to a file"),
     ],

@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from invariants.families import BY_FOREST, build
@@ -106,6 +107,6 @@ def test_a_method_gets_the_gradient_of_the_unfused_model(method: Any) -> None:
 
 def _logits(network: Any, ids: torch.Tensor) -> torch.Tensor:
     """The logits of every row by forest."""
-    tokens = ids[0].numpy().astype("int32")
-    batch = PrefixForest([EncodedExample(tokens, (tokens > 0).astype("float32"), Origin("made", 1))]).batch()
+    tokens = np.array([*ids[0].tolist(), 3], np.int32)  # the last one is predicted alone
+    batch = PrefixForest([EncodedExample(tokens, (tokens > 0).astype(np.float32), Origin("made", 1))]).batch()
     return network.model(input_ids=ids, use_cache=False, forest=Layout.of(batch)).logits  # type: ignore[no-any-return]
