@@ -1,8 +1,8 @@
 """Rotary attention over a forest, from the hidden states to what is added to them, with a backward of its own.
 
-The decision: kept are the input, the rotated queries, keys and values (each key and value head once, however many query
-heads share it), and the flash kernel's output; nothing is copied to change its layout. Rotation: Su et al., 2021,
-https://arxiv.org/abs/2104.09864, in the form that turns halves.
+The decision: kept are where the input comes from, the rotated queries, keys and values (each key and value head once,
+however many query heads share it), and the flash kernel's output; nothing is copied to change its layout. Rotation: Su
+et al., 2021, https://arxiv.org/abs/2104.09864, in the form that turns halves.
 
 Letters: T tokens, D hidden size, H heads, G key/value heads, E head size.
 """
@@ -17,7 +17,7 @@ from tunesmith.models.attention import Layout
 from tunesmith.models.flash import flash, flash_backward
 from tunesmith.models.fused import norm
 from tunesmith.models.fused.linear import gradients, product, supported, trains
-from tunesmith.models.fused.norm import FusedNorm
+from tunesmith.models.fused.norm import FusedNorm, Source
 
 _LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
@@ -96,14 +96,17 @@ class _Attention(torch.autograd.Function):
         q, k = turned
         out, lse = flash(*_by_head(q, k, v), module.scaling, layout.segments)
         mixed, of_mixed = product(module.o_proj, _rows(out))
-        ctx.save_for_backward(x, q, k, v, out, lse, *turn, *kept, *(low for _, low in made), of_mixed)
-        ctx.fused, ctx.layout = fused, layout
+        source = Source.of(x)
+        low = (*(low for _, low in made), of_mixed)
+        ctx.save_for_backward(source.x, source.inverse, q, k, v, out, lse, *turn, *kept, *low)
+        ctx.fused, ctx.layout, ctx.norm = fused, layout, source.norm
         return mixed[None]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, q, k, v, out, lse, cos, sin, *kept = ctx.saved_tensors
+        x, inverse, q, k, v, out, lse, cos, sin, *kept = ctx.saved_tensors
+        x = Source(x, inverse, ctx.norm).rows()
         fused, module = ctx.fused, ctx.fused.module
         kept, low = kept[:4], kept[4:]
         of_out = gradients(module.o_proj, _rows(out), low[3], grad[0], None, wanted=True)

@@ -1,7 +1,7 @@
 """A gated layer, down(act(gate(x)) * up(x)), with a backward of its own.
 
-The decision: kept are the input, the two products, and the few numbers a token of adapters; the activation is made
-again. Shazeer, 2020,
+The decision: kept are where the input comes from, the two products, and the few numbers a token of adapters; the
+activation is made again. Shazeer, 2020,
 https://arxiv.org/abs/2002.05202.
 
 Letters: T tokens, D hidden size, I inner size.
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from tunesmith.models.fused.linear import gradients, product, supported, trains
+from tunesmith.models.fused.norm import Source
 
 Activation = tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]
 _ACTIVATIONS: tuple[Activation, ...] = (
@@ -57,14 +58,16 @@ class _Mlp(torch.autograd.Function):
         gate, gate_low = product(mlp.module.gate_proj, flat)
         up, up_low = product(mlp.module.up_proj, flat)
         out, down_low = product(mlp.module.down_proj, mlp.activation[0](gate).mul_(up))
-        ctx.save_for_backward(x, gate, up, gate_low, up_low, down_low)
-        ctx.mlp = mlp
+        source = Source.of(x)
+        ctx.save_for_backward(source.x, source.inverse, gate, up, gate_low, up_low, down_low)
+        ctx.mlp, ctx.norm = mlp, source.norm
         return out.view(*x.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, gate, up, *low = ctx.saved_tensors
+        x, inverse, gate, up, *low = ctx.saved_tensors
+        x = Source(x, inverse, ctx.norm).rows()
         (act, act_backward), module = ctx.mlp.activation, ctx.mlp.module
         flat, grad = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
         active = act(gate)

@@ -12,9 +12,10 @@ from torch import nn
 from tunesmith.batches.forest import PrefixForest
 from tunesmith.data.example import Origin
 from tunesmith.models.attention import Layout
+from tunesmith.models.forward import Network
 from tunesmith.models.fused.embedding import FusedEmbedding
 from tunesmith.models.fused.fuse import fuse, unfuse
-from tunesmith.models.fused.norm import FusedNorm
+from tunesmith.models.fused.norm import FusedNorm, Source
 from tunesmith.models.methods import apply
 from tunesmith.models.probe import probe
 from tunesmith.models.settings import Frozen, Lora
@@ -110,3 +111,29 @@ def _logits(network: Any, ids: torch.Tensor) -> torch.Tensor:
     tokens = np.array([*ids[0].tolist(), 3], np.int32)  # the last one is predicted alone
     batch = PrefixForest([EncodedExample(tokens, (tokens > 0).astype(np.float32), Origin("made", 1))]).batch()
     return network.model(input_ids=ids, use_cache=False, forest=Layout.of(batch)).logits  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("family", ["Llama", "Qwen3"])
+def test_what_a_norm_gave_is_kept_by_nobody(family: str) -> None:
+    model = build(BY_FOREST[family]())
+    probe(model, longest=20)
+    apply(Lora(rank=2), model, seed=0)
+    given: list[torch.Tensor] = []
+    kept: list[torch.Tensor] = []
+
+    def look(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given.append(args[0] if args else kwargs["hidden_states"])
+
+    for layer in model.model.layers:
+        layer.self_attn.register_forward_pre_hook(look, with_kwargs=True)
+        layer.mlp.register_forward_pre_hook(look, with_kwargs=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda z: kept.append(z) or z, lambda z: z):
+        _logits(Network(model, True, None), torch.randint(3, 128, (1, 12)))
+    places = {z.data_ptr() for z in kept}
+    normed = [rows for rows in given if Source.of(rows).inverse is not None]
+    assert len(given) == 6
+    assert len(normed) == 5  # below the first layer nothing trains
+    for rows in normed:
+        assert torch.equal(Source.of(rows).rows(), rows)
+        assert rows.data_ptr() not in places
+        assert Source.of(rows).x.data_ptr() in places
