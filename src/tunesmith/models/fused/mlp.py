@@ -1,8 +1,7 @@
 """A gated layer, down(act(gate(x)) * up(x)), with a backward of its own.
 
 The decision: kept are where the input comes from, the two products, and the few numbers a token of adapters; the
-activation is made again. Shazeer, 2020,
-https://arxiv.org/abs/2002.05202.
+activation is made again. Shazeer, 2020, https://arxiv.org/abs/2002.05202.
 
 Letters: T tokens, D hidden size, I inner size.
 """
