@@ -32,7 +32,7 @@ class EncodedExample:
         >>> EncodedExample(np.arange(5), np.array([0, 0, 1, 1, 0]), Origin("made", 1)).needed
         array([0, 1, 2])
         """
-        targets = np.flatnonzero(self.weights)
+        targets = np.flatnonzero(self.weights > 0)
         return self.ids[: targets[-1]] if len(targets) else self.ids
 
     @property

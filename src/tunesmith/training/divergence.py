@@ -19,6 +19,7 @@ from tunesmith.batches.batch import Batch
 from tunesmith.models.adapters import disabled
 from tunesmith.models.forward import Network
 from tunesmith.models.head import Head
+from tunesmith.models.products import back
 from tunesmith.training.objective import accumulate, logits_of, tile_rows
 from tunesmith.training.targets import Targets
 
@@ -77,7 +78,7 @@ def divergence(
             if slope is not None:
                 d *= slope
             accumulate(head, hidden[here], d)
-            torch.mm(d.to(head.weight.dtype), head.weight.detach(), out=gradient[here])
+            gradient[here] = back(d.to(head.weight.dtype), head.weight.detach())
     return total, gradient
 
 

@@ -121,15 +121,15 @@ def logits_of(
     Where there is `room` of the output matrix's type for them, they stand there: memory that is asked for anew for
     every tile comes from the system page by page.
     """
-    left, right = hidden.to(head.weight.dtype), head.weight.detach().t()
+    left, weight = hidden.to(head.weight.dtype), head.weight.detach()
     if left.is_cuda and left.dtype != torch.float32:  # the sums are in fp32 anyway; so they need not be rounded
-        z = torch.mm(left, right, out_dtype=torch.float32)
+        z = torch.mm(left, weight.t(), out_dtype=torch.float32)
     elif room is None:
-        z = torch.mm(left, right).float()
+        z = onward(left, weight).float()
     else:
-        for start in range(0, right.shape[1], COLUMNS):
+        for start in range(0, len(weight), COLUMNS):
             some = slice(start, start + COLUMNS)
-            room[: len(left), some] = onward(left, head.weight.detach()[some])
+            room[: len(left), some] = onward(left, weight[some])
         z = room[: len(left)].float()
     if head.bias is not None:
         z += head.bias.detach()

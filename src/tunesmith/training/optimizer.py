@@ -46,8 +46,11 @@ def build(named: Named, settings: TrainingSettings) -> torch.optim.Optimizer:
         made = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=betas, eps=chosen.eps, fused=True)
         # Made now, they stand apart from what steps ask for and free; among that they would leave gaps that fit none.
         for _, parameter in named:
-            held = made.state[parameter] = {"step": torch.zeros((), device=parameter.device)}
-            held |= {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+            made.state[parameter] = {
+                "step": torch.zeros((), device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
         return made
     if rough:
         raise RecipeError(
@@ -92,7 +95,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def state_tensors(optimizer: torch.optim.Optimizer, named: Named) -> dict[str, Tensor]:
-    """The optimizer's own tensors (not copies) by `parameter name.state name`; a parameter not yet updated has none."""
+    """The optimizer's own tensors (not copies) by `parameter name.state name`; one without state has none."""
     return {
         f"{name}.{key}": value
         for name, parameter in named

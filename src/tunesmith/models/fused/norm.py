@@ -21,7 +21,12 @@ def normalised(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """x [N, D] / its root mean square * weight [D], and the reciprocal of the root [N, 1]."""
     inverse = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     inverse = inverse.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
-    return (x * inverse).mul_(weight), inverse
+    return scaled(x, inverse, weight), inverse
+
+
+def scaled(x: Tensor, inverse: Tensor, weight: Tensor) -> Tensor:
+    """x [N, D] * inverse [N, 1] * weight [D]."""
+    return (x * inverse).mul_(weight)
 
 
 def gradients(
@@ -55,7 +60,7 @@ class Source:
         if self.inverse is None or self.norm is None:
             return self.x
         flat = self.x.reshape(-1, self.x.shape[-1])
-        return (flat * self.inverse).mul_(self.norm.effective).view(self.x.shape)
+        return scaled(flat, self.inverse, self.norm.effective).view(self.x.shape)
 
 
 _SOURCE = "_tunesmith_source"
