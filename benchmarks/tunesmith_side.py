@@ -60,13 +60,13 @@ def main(job: dict[str, Any]) -> None:
     rows = [
         EncodedExample(np.array(r["ids"], np.int32), np.array(r["weights"], np.float32), origin) for r in job["rows"]
     ]
-    keep_freed_memory()
     model: Any = load_model(Path(job["folder"]), dtype=torch.float32)
     network = probe(model, longest=max(map(len, rows))).network
     lora = job["method"] == "lora"
     named = apply(Lora() if lora else Full(), model, seed=0).trainable
     settings = TrainingSettings(learning_rate=1e-5, weight_decay=0.0)
     optimizer = build(named, settings)
+    keep_freed_memory()
     how = Pass(CPU_TOKENS, sharing=True)
     shapes: Counter[tuple[int, int]] = Counter(
         tuple(p.shape) for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lora" not in n

@@ -4,7 +4,8 @@ The decision: a step on a CPU asks for the same hundreds of megabytes each time.
 the system when they are freed, and each page that comes anew costs a fault and is filled with zeros first. A process
 that trains tells it to keep them, the largest ones too (logits, the gradient of an output matrix: at most 32 MiB may a
 block have that is cut from kept memory, unless no block may come from the system by itself): the peak is the same,
-since it is reached again at once.
+since it is reached again at once. It is told just before the first step: what loading and measuring held for a moment
+still goes back, and the optimizer's state is not cut from what steps share (0.2 GB less at 135M weights).
 """
 
 import ctypes

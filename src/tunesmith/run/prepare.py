@@ -17,7 +17,6 @@ from tunesmith.errors import RecipeError, UsageError
 from tunesmith.evaluation.metrics import METRICS, named, require
 from tunesmith.evaluation.question import of_encoded, unanswered
 from tunesmith.evaluation.task import load_task
-from tunesmith.models.allocator import keep_freed_memory
 from tunesmith.models.context import context_length, read_config
 from tunesmith.models.folder import is_adapter
 from tunesmith.models.load import load_model
@@ -148,8 +147,6 @@ def make_ready(prepared: Prepared, say: Say) -> Ready:
     recipe = prepared.recipe
     settle_process(recipe.training)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cpu":
-        keep_freed_memory()
     model: Any = load_model(prepared.source.folder, dtype=DTYPES[recipe.training.dtype]).to(device)  # type: ignore[arg-type]
     found = probe(model, longest=prepared.sets.longest)
     applied = apply(recipe.method, model, seed=recipe.seed)

@@ -17,6 +17,7 @@ from torch.profiler import ProfilerActivity, record_function
 from torch.profiler import profile as recording
 
 from tunesmith.batches.order import examples_of_step
+from tunesmith.models.allocator import keep_freed_memory
 from tunesmith.recipe import Loaded
 from tunesmith.run.prepare import Say, make_ready, prepare
 from tunesmith.training.optimizer import build
@@ -72,6 +73,7 @@ def profile(loaded: Loaded, *, say: Say) -> Profile:
     chosen = examples_of_step(0, count=len(train), batch_size=settings.batch_size, seed=recipe.seed)
     members = [train[i] for i in chosen]
     optimizer = build(ready.applied.trainable, settings)
+    keep_freed_memory()
     how = Pass(settings.micro_batch_tokens, settings.sharing, settings.label_smoothing)
     parameters = [p for _, p in ready.applied.trainable]
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from tunesmith.batches.order import derive, examples_of_step, steps_per_epoch
 from tunesmith.errors import TrainingError
+from tunesmith.models.allocator import keep_freed_memory
 from tunesmith.models.forward import Network
 from tunesmith.models.lower import StoredStates
 from tunesmith.tokens.encoded import EncodedExample
@@ -146,6 +147,7 @@ def fit(
         state = _resume(root, trainable, optimizer, journal, hooks.warn)
         journal.cut(state.journal_length)
         losses.cut(state.step, state.losses_sha256, hooks.warn)
+        keep_freed_memory()
         ended = "patience" if _out_of_patience(state, settings) else "done"
         while state.step < plan.steps and ended == "done":
             began = time.perf_counter()
