@@ -8,6 +8,7 @@ import torch
 from invariants.families import ALONE, BY_FOREST, build
 
 from tunesmith.data.example import Origin
+from tunesmith.models.native import attention as native
 from tunesmith.models.probe import probe
 from tunesmith.tokens.encoded import EncodedExample
 from tunesmith.training.step import Pass, backward, measure
@@ -59,6 +60,14 @@ def worst(found: Any, expected: dict[str, torch.Tensor]) -> float:
     return max(float((named[n].grad - g).double().norm() / norm) for n, g in expected.items())
 
 
+@pytest.fixture(params=["attention compiled here", "torch's attention"])
+def attention(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether there is a compiler or not."""
+    if request.param != "attention compiled here":
+        monkeypatch.setattr(native, "_right", lambda: False)
+
+
+@pytest.mark.usefixtures("attention")
 @pytest.mark.parametrize("family", [*BY_FOREST, *ALONE])
 @pytest.mark.parametrize("budget", [60, 4096])
 def test_a_step_gives_the_loss_and_gradient_of_one_example_at_a_time(family: str, budget: int) -> None:
@@ -74,6 +83,7 @@ def test_a_step_gives_the_loss_and_gradient_of_one_example_at_a_time(family: str
         assert measured.computed_tokens < 0.7 * measured.tokens
 
 
+@pytest.mark.usefixtures("attention")
 @pytest.mark.parametrize("family", ["Mistral with a window", "Qwen2 with a window", "Gemma 2", "Gemma 3", "gpt-oss"])
 def test_a_window_that_the_probes_examples_do_not_reach_is_kept(family: str) -> None:
     config = BY_FOREST[family]()

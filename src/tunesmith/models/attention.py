@@ -1,23 +1,26 @@
 """Attention over a forest, as a function that transformers models call through their attention interface.
 
-The decision: on a CPU the flash kernel does it (`models.flash`). What that cannot do (windows, soft-capping, sinks,
-dropout, unequal head sizes) goes through plain differentiable operations, segment by segment. A GPU takes other ways
-(`models.flex`); which one is right for a model, the probe tries.
+The decision: on a CPU code of our own does it (`models.native`), or torch's flash kernel (`models.flash`) for other
+numbers than float32 and where nothing can be compiled. What they cannot do (soft-capping, sinks, dropout, unequal head
+sizes; windows only by the first) goes through plain differentiable operations, segment by segment. A GPU takes other
+ways (`models.flex`); which one is right for a model, the probe tries.
 
 Letters: H heads, G key/value heads, T tokens, D head size.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from transformers import AttentionInterface
 
 from tunesmith.batches.batch import Batch
 from tunesmith.models.flash import Below, flash, flash_backward
 from tunesmith.models.flex import ForestMask, Scores, by_flex, by_runs
+from tunesmith.models.native import attention as native
+from tunesmith.models.native.attention import Forest, Three, Two
 
 Way = Literal["segments", "flex", "runs"]
 """How attention goes through a forest: by segments; by FlexAttention; or by variable-length flash where nothing is
@@ -32,6 +35,7 @@ class Layout:
     """What attention needs to know of a Batch."""
 
     segments: tuple[Below, ...]
+    forest: Forest
     mask: ForestMask | None = None
     runs: bool = False
 
@@ -44,24 +48,57 @@ class Layout:
     def of(cls, batch: Batch, device: torch.device | str = "cpu", way: Way = "segments") -> "Layout":
         """The layout of a batch, with its tensors on `device`."""
         segments = tuple(Below(s.start, s.end, int(batch.subtree_end[s.start]), s.ancestors) for s in batch.segments)
+        forest = torch.from_numpy(batch.subtree_end), torch.from_numpy(batch.position)
         mask = None if way == "segments" else ForestMask.of(batch, device)
-        return cls(segments, mask, runs=way == "runs")
+        return cls(segments, forest, mask, runs=way == "runs")
 
 
-class _Flash(torch.autograd.Function):
-    """Plain softmax attention over the forest by the CPU's flash kernel; shapes [1, H, T, D] with G = H."""
+def onward(of: Three, layout: Layout, scaling: float, window: int = 0) -> Two:
+    """Plain softmax attention of q [T, H, D] over k, v [T, G, D] → [T, H, D], and what the backward wants to know."""
+    if native.suits(of[0]):
+        return native.forward(of, layout.forest, scaling, window)
+    assert not window, "the kernel knows none"
+    out, lse = flash(*_by_head(of), scaling, layout.segments)
+    return out[0].transpose(0, 1), lse
+
+
+def back(grad: Tensor, of: Three, made: Two, layout: Layout, scaling: float, window: int = 0) -> Three:
+    """The gradients `of` q, k and v, given what `onward` was given and gave."""
+    if native.suits(of[0]):
+        return native.backward(grad, of, made, layout.forest, scaling, window)
+    out, lse = made
+    grad, out = (z.transpose(0, 1)[None] for z in (grad, out))
+    found = flash_backward(grad, _by_head(of), out, lse, scaling, layout.segments)
+    dq, dk, dv = (z[0].transpose(0, 1) for z in found)
+    if dk.shape != of[1].shape:
+        dk, dv = (z.reshape(*of[1].shape[:2], -1, z.shape[2]).sum(2) for z in (dk, dv))
+    return dq, dk, dv
+
+
+def _by_head(of: Three) -> Three:
+    """[T, H, D] as [1, H, T, D] without a copy; a key or value head is repeated for each query head that it serves."""
+    q, k, v = of
+    groups = q.shape[1] // k.shape[1]
+    if groups > 1:
+        k, v = (z.repeat_interleave(groups, 1) for z in (k, v))
+    return q.transpose(0, 1)[None], k.transpose(0, 1)[None], v.transpose(0, 1)[None]
+
+
+class _Attention(torch.autograd.Function):
+    """`onward` and `back` for whoever records gradients."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, scaling: float, segments: Sequence[Below]) -> Tensor:
-        out, lse = flash(q, k, v, scaling, segments)
-        ctx.save_for_backward(q, k, v, out, lse)
-        ctx.scaling, ctx.segments = scaling, segments
-        return out
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, layout: Layout, scaling: float, window: int) -> Tensor:
+        made = onward((q, k, v), layout, scaling, window)
+        ctx.save_for_backward(q, k, v, *made)
+        ctx.how = layout, scaling, window
+        return made[0]
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, lse = ctx.saved_tensors
-        return *flash_backward(grads[0], (q, k, v), out, lse, ctx.scaling, ctx.segments), None, None
+        return *back(grad, (q, k, v), (out, lse), *ctx.how), None, None, None
 
 
 def attend(
@@ -115,17 +152,15 @@ def forest_attention(
     window, softcap, sinks = given.get("sliding_window"), given.get("softcap"), given.get("s_aux")
     if window is not None and layout.longest <= window:
         window = None
-    simple = window is None and softcap is None and sinks is None and query.shape[-1] == value.shape[-1]
+    simple = softcap is None and sinks is None and query.shape[-1] == value.shape[-1]
     if layout.mask is not None:
         runs = layout.mask.runs if layout.runs else None
-        if simple and runs is not None and query.dtype in (torch.bfloat16, torch.float16):
+        if simple and window is None and runs is not None and query.dtype in (torch.bfloat16, torch.float16):
             return by_runs(query, key, value, runs, scaling), None
         out = by_flex(query, key, value, layout.mask, Scores(scaling, window, softcap, sinks))
-    elif simple and query.device.type == "cpu":
-        groups = query.shape[1] // key.shape[1]
-        if groups > 1:
-            key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-        out = _Flash.apply(query, key, value, scaling, layout.segments)  # type: ignore[no-untyped-call]
+    elif simple and query.device.type == "cpu" and (window is None or native.suits(query)):
+        of = (z[0].transpose(0, 1) for z in (query, key, value))
+        return _Attention.apply(*of, layout, scaling, window or 0)[None], None  # type: ignore[no-untyped-call]
     else:
         how = {"scaling": scaling, "softcap": softcap, "sinks": sinks}
         out = _by_segment(query[0], key[0], value[0], layout, window, **how)[None]

@@ -22,6 +22,7 @@ from tunesmith.models.attention import NAME, Way
 from tunesmith.models.forward import Network, use_attention
 from tunesmith.models.fused.fuse import fuse, unfuse
 from tunesmith.models.head import Head
+from tunesmith.models.native import attention as native
 from tunesmith.tokens.encoded import EncodedExample
 
 LIMITS = ("sliding_window", "attention_chunk_size", "original_max_position_embeddings")
@@ -31,6 +32,7 @@ WAYS: dict[str, tuple[Way, ...]] = {"cuda": ("runs", "flex", "segments"), "cpu":
 SAID: dict[Way, str] = {
     "segments": "", "flex": ", by FlexAttention", "runs": ", by flash attention or FlexAttention"
 }  # fmt: skip
+COMPILED = ", by attention compiled for this processor"
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-8, torch.bfloat16: 6e-2, torch.float16: 2e-2}
 """Largest difference of hidden states, relative to their largest value, that rounding explains."""
 
@@ -76,7 +78,8 @@ def probe(model: Any, *, longest: int, seed: int = 0, ways: tuple[Way, ...] = ()
         _restore(model, own)
     model.train(training)
     if use:
-        reason = f"forest = one example at a time to {difference:.1e}{SAID[way]}; shared beginnings are computed once"
+        by = SAID[way] or (COMPILED if native.suits(hidden) else "")
+        reason = f"forest = one example at a time to {difference:.1e}{by}; shared beginnings are computed once"
     elif exact:
         reason = "the output is not one plain matrix, so the model makes its own logits, one example at a time"
     else:

@@ -15,6 +15,7 @@ import torch
 from pydantic import JsonValue
 
 from tunesmith.errors import CheckpointError, UsageError
+from tunesmith.models.native.attention import made_by
 from tunesmith.recipe import Loaded, load_recipe
 from tunesmith.recipe.loading import leaves
 from tunesmith.recipe.paths import ALWAYS, WHERE_IT_EXISTS
@@ -33,7 +34,8 @@ def identity(prepared: Prepared) -> dict[str, str]:
     model = {"model": prepared.source.fingerprint, "tokenizer and template": prepared.encoder.fingerprint}
     cuda = torch.cuda.is_available()
     processor = torch.cuda.get_device_name() if cuda else torch.backends.cpu.get_cpu_capability()
-    return {**prepared.sets.sha256, **model, **versions(), "processor": processor}
+    attention = "" if cuda else made_by()
+    return {**prepared.sets.sha256, **model, **versions(), "processor": processor, "attention": attention or "torch"}
 
 
 def record(prepared: Prepared, asked: Mapping[str, str]) -> dict[str, JsonValue]:

@@ -22,7 +22,7 @@ from tunesmith import disk
 from tunesmith.errors import CheckpointError, UsageError
 from tunesmith.recipe import Recipe
 
-NUMERICS = 6
+NUMERICS = 7
 """Raised whenever the same recipe may give other numbers than before."""
 
 FINAL, BEST, KEPT = "final", "best", "kept"

@@ -46,7 +46,7 @@ def test_an_identity_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 
 WHAT = ("data.train", "data.validation", "model", "tokenizer and template", "tunesmith", "torch", "transformers",
-        "tokenizers", "python", "numerics", "processor")  # fmt: skip
+        "tokenizers", "python", "numerics", "processor", "attention")  # fmt: skip
 SETTINGS = ("seed", "method.rank", "training.learning_rate", "training.threads", "supervision.max_length")
 
 

@@ -1,7 +1,7 @@
 """Rotary attention over a forest, from the hidden states to what is added to them, with a backward of its own.
 
 The decision: kept are where the input comes from, the rotated queries, keys and values (each key and value head once,
-however many query heads share it), and the flash kernel's output; nothing is copied to change its layout. Rotation: Su
+however many query heads share it), and attention's output; nothing is copied to change its layout. Rotation: Su
 et al., 2021, https://arxiv.org/abs/2104.09864, in the form that turns halves.
 
 Letters: T tokens, D hidden size, H heads, G key/value heads, E head size.
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from tunesmith.models.attention import Layout
-from tunesmith.models.flash import flash, flash_backward
+from tunesmith.models.attention import Layout, back, onward
 from tunesmith.models.fused import norm
 from tunesmith.models.fused.linear import gradients, product, supported, trains
 from tunesmith.models.fused.norm import FusedNorm, Source
+from tunesmith.models.native import attention as native
 
 _LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
@@ -50,12 +50,14 @@ class FusedAttention:
         q, k = [None if module is None else module.__dict__.get("forward") for module in found]
         return q, k
 
+    def window(self, layout: Layout) -> int:
+        """How many of the last tokens one sees; 0 where that is all of these."""
+        limit = getattr(self.module, "sliding_window", getattr(self.module.config, "sliding_window", None))
+        return 0 if limit is None or layout.longest <= limit else int(limit)
+
     def _suits(self, x: Tensor, turn: Any, given: dict[str, Any]) -> bool:
         module, layout = self.module, given.get("forest")
-        limits = [
-            getattr(module, "sliding_window", getattr(module.config, "sliding_window", None)),
-            getattr(module.config, "attention_chunk_size", None),
-        ]
+        chunk = getattr(module.config, "attention_chunk_size", None)
         unproven = any(
             hasattr(module, name) and proven is None
             for name, proven in zip(("q_norm", "k_norm"), self.norms, strict=True)
@@ -68,7 +70,8 @@ class FusedAttention:
             and turn[0].shape == (1, x.shape[1], module.head_dim)
             and given.get("past_key_values") is None
             and getattr(module, "attn_logit_softcapping", None) is None
-            and all(limit is None or layout.longest <= limit for limit in limits)
+            and (chunk is None or layout.longest <= chunk)
+            and (not self.window(layout) or native.suits(x))
             and not unproven
             and all(supported(getattr(module, name)) for name in _LAYERS)
         )
@@ -94,12 +97,13 @@ class _Attention(torch.autograd.Function):
             kept += [flat, inverse]
             turned.append(rotated(out.view(heads.shape), *turn))
         q, k = turned
-        out, lse = flash(*_by_head(q, k, v), module.scaling, layout.segments)
-        mixed, of_mixed = product(module.o_proj, _rows(out))
+        how = layout, module.scaling, fused.window(layout)
+        out, lse = onward((q, k, v), *how)
+        mixed, of_mixed = product(module.o_proj, out.reshape(len(out), -1))
         source = Source.of(x)
         low = (*(low for _, low in made), of_mixed)
         ctx.save_for_backward(source.x, source.inverse, q, k, v, out, lse, *turn, *kept, *low)
-        ctx.fused, ctx.layout, ctx.norm = fused, layout, source.norm
+        ctx.fused, ctx.how, ctx.norm = fused, how, source.norm
         return mixed[None]
 
     @staticmethod
@@ -109,15 +113,10 @@ class _Attention(torch.autograd.Function):
         x = Source(x, inverse, ctx.norm).rows()
         fused, module = ctx.fused, ctx.fused.module
         kept, low = kept[:4], kept[4:]
-        of_out = gradients(module.o_proj, _rows(out), low[3], grad[0], None, wanted=True)
+        of_out = gradients(module.o_proj, out.reshape(len(out), -1), low[3], grad[0], None, wanted=True)
         assert of_out is not None, "it was wanted"
-        of_out = of_out.view(q.shape).transpose(0, 1)[None]
-        found = flash_backward(of_out, _by_head(q, k, v), out, lse, module.scaling, ctx.layout.segments)
-        dq, dk, dv = (g[0].transpose(0, 1) for g in found)
-        shared = k.shape[1]
+        dq, dk, dv = back(of_out.view(q.shape), (q, k, v), (out, lse), *ctx.how)
         dq = rotated(dq, cos, -sin)
-        if shared != q.shape[1]:
-            dk, dv = (g.reshape(len(g), shared, -1, g.shape[-1]).sum(2) for g in (dk, dv))
         dk = rotated(dk, cos, -sin)
         of_heads = [
             _through_norm(g, normed, *pair)
@@ -146,16 +145,3 @@ def _through_norm(grad: Tensor, fused: FusedNorm | None, flat: Tensor | None, in
     fused.learn(of_weight)
     assert of_heads is not None, "it was wanted"
     return of_heads.view(grad.shape)
-
-
-def _by_head(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """[T, H, E] as [1, H, T, E] without a copy; a key or value head is repeated for each query head that it serves."""
-    groups = q.shape[1] // k.shape[1]
-    if groups > 1:
-        k, v = (z.repeat_interleave(groups, 1) for z in (k, v))
-    return q.transpose(0, 1)[None], k.transpose(0, 1)[None], v.transpose(0, 1)[None]
-
-
-def _rows(out: Tensor) -> Tensor:
-    """[1, H, T, E] as [T, H * E]."""
-    return out[0].transpose(0, 1).reshape(out.shape[2], -1)
