@@ -54,12 +54,13 @@ def ours(of: tuple[Tensor, ...], forest: Forest, window: int = 0) -> tuple[Tenso
     return made[0], *native.backward(pull, (q, k, v), made, forest, scaling, window)
 
 
-def agrees(of: tuple[Tensor, ...], forest: Forest, window: int = 0, *, rounding: float = 3e-6) -> None:
+def agrees(of: tuple[Tensor, ...], forest: Forest, window: int = 0, *, rounding: float = 2e-6) -> None:
     """Assert that they are equal within the rounding of float32."""
     q, k, v, pull = (z.double() for z in of)
     expected = native._plain(pull, (q, k, v), forest, q.shape[2] ** -0.5, window or 1_000_000)
     for a, b in zip(ours(of, forest, window), expected, strict=True):
-        assert (a - b).abs().max() <= rounding * b.abs().max().clamp_min(1)
+        # Where a token sees only itself its gradient is a difference of two equal numbers, about 4 in size.
+        assert (a - b).abs().max() <= rounding * b.abs().max().clamp_min(4)
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 15, 16, 17, 48, 49, 143, 144, 145, 300])
