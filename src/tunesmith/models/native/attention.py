@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from tunesmith.models.native.build import compiled, compiler
 
@@ -47,7 +48,8 @@ def forward(of: Three, forest: Forest, scaling: float, window: int = 0) -> Two:
     out, lse = torch.empty_like(q), q.new_empty(q.shape[:2])
     scratch = q.new_empty(_library().forest_scratch(*shape, threads, 0))
     pointers = map(Tensor.data_ptr, (*forest, q, k, v, out, lse))
-    _library().forest_forward(*shape, scaling, window, *pointers, threads, scratch.data_ptr())
+    with record_function("tunesmith::attention"):
+        _library().forest_forward(*shape, scaling, window, *pointers, threads, scratch.data_ptr())
     return out, lse
 
 
@@ -60,7 +62,8 @@ def backward(grad: Tensor, of: Three, made: Two, forest: Forest, scaling: float,
     dq, dk, dv = (torch.empty_like(z) for z in (q, k, v))
     scratch = q.new_empty(_library().forest_scratch(*shape, threads, parts))
     pointers = map(Tensor.data_ptr, (*forest, q, k, v, *made, grad, dq, dk, dv))
-    _library().forest_backward(*shape, scaling, window, *pointers, threads, parts, scratch.data_ptr())
+    with record_function("tunesmith::attention_backward"):
+        _library().forest_backward(*shape, scaling, window, *pointers, threads, parts, scratch.data_ptr())
     return dq, dk, dv
 
 

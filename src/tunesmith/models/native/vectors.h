@@ -48,10 +48,10 @@ INLINE float largest_of(vec x) {
     return x[0];
 }
 
-/* 2^x to 2e-7 for x <= 1, and 0 from -126 down. The polynomial is that of Cephes' exp2f (Moshier). */
+/* 2^x to 2e-7 for x <= 1, 0 from -126 down, NaN of NaN. The polynomial is that of Cephes' exp2f (Moshier). */
 INLINE vec power_of_two(vec x) {
     const vec round = all(12582912.0f); /* 1.5 * 2^23: what it is added to and taken from again is whole */
-    ivec normal = x > all(-126.0f);
+    ivec none = x <= all(-126.0f);
     vec whole = (x + round) - round, f = x - whole;
     vec p = all(1.535336188319500e-4f);
     p = p * f + all(1.339887440266574e-3f);
@@ -60,7 +60,7 @@ INLINE vec power_of_two(vec x) {
     p = p * f + all(2.402264791363012e-1f);
     p = p * f + all(6.931472028550421e-1f);
     p = p * f + all(1.0f);
-    return (vec)(((ivec)p + (__builtin_convertvector(whole, ivec) << 23)) & normal);
+    return (vec)(((ivec)p + (__builtin_convertvector(whole, ivec) << 23)) & ~none);
 }
 
 /* c [height, PANEL] (+)= a [height, depth] . b [depth, PANEL], where a[i, k] = a[i * ai + k * ak]. */

@@ -120,6 +120,14 @@ def test_large_scores_neither_overflow_nor_vanish() -> None:
     agrees((q * 30, k, v, pull), forest_of((100,)), rounding=1e-5)
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_number_that_is_none_is_not_lost(which: int, bad: float) -> None:
+    of = drawn(60, 2, 1, 16)
+    of[which][20, 0, 3] = bad
+    assert not ours(of, forest_of((60,)))[0][20].isfinite().all()
+
+
 def test_what_lies_otherwise_in_memory_is_read_rightly() -> None:
     of, forest = drawn(50, 4, 2, 16), forest_of((50,))
     turned = tuple(z.transpose(0, 1).contiguous().transpose(0, 1) for z in of)
