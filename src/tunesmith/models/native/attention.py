@@ -3,8 +3,8 @@
 The decision: torch's flash kernel for CPUs asks a BLAS for each block of each head, which is slow for blocks as small
 as those of attention: it reaches a third to a half of what the processor multiplies. The forest's one rule, `k <= q <
 subtree_end[k]`, is a mask that code of our own can look at itself, so one call does a whole batch, with no copies of
-shared heads and no parts to be merged: 1.5 to 2.4 times as fast. What a compiler made is not believed: a small forest
-is tried first, beside plain operations.
+shared heads and no parts to be merged: 1.5 to 2.1 times as fast (`benchmarks/attention.py`). What a compiler made is
+not believed: a small forest is tried first, beside plain operations.
 
 Letters: T tokens, H query heads, G key/value heads, E head size.
 """

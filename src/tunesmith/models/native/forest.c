@@ -180,7 +180,8 @@ static void forward_tile(const Forest *f, int g, int first, const float *q, cons
 }
 
 void forest_forward(int T, int H, int G, int E, float scaling, int window, const int64_t *end, const int64_t *depth,
-                    const float *q, const float *k, const float *v, float *out, float *lse, int threads, float *scratch) {
+                    const float *q, const float *k, const float *v, float *out, float *lse, int threads,
+                    float *scratch) {
     Forest f = forest_of(T, H, G, E, scaling, window);
     long head = head_of(&f);
     float *turned_k = look(&f, end, depth, scratch), *plain_v = turned_k + G * head, *own = plain_v + G * head;
@@ -249,7 +250,8 @@ static void divide(const Forest *f, int parts, int32_t *work, int32_t *bound) {
     work[0] = 0;
     for (int i = 0; i < f->tiles; i++) {
         work[i + 1] = work[i] + 1;
-        for (int p = 0; p < f->panels && p * PANEL < (i + 1) * f->tile; p++) work[i + 1] += f->end_most[p] > i * f->tile;
+        for (int p = 0; p < f->panels && p * PANEL < (i + 1) * f->tile; p++)
+            work[i + 1] += f->end_most[p] > i * f->tile;
     }
     bound[0] = 0;
     for (int part = 1, i = 0; part < parts; part++) {
