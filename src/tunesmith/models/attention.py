@@ -42,7 +42,11 @@ class Layout:
     @property
     def longest(self) -> int:
         """Tokens of the longest path from a root down."""
-        return int(max(s.end - s.start + sum(b - a for a, b in s.ancestors) for s in self.segments))
+        return int(self.forest[1].max()) + 1
+
+    def window(self, limit: int | None) -> int:
+        """Of a window of so many tokens: its width, or 0 where all of these see all that stands above them."""
+        return 0 if limit is None or self.longest <= limit else int(limit)
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device | str = "cpu", way: Way = "segments") -> "Layout":
@@ -149,21 +153,19 @@ def forest_attention(
     layout: Layout = given["forest"]
     scaling = given.get("scaling")
     scaling = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
-    window, softcap, sinks = given.get("sliding_window"), given.get("softcap"), given.get("s_aux")
-    if window is not None and layout.longest <= window:
-        window = None
+    window, softcap, sinks = layout.window(given.get("sliding_window")), given.get("softcap"), given.get("s_aux")
     simple = softcap is None and sinks is None and query.shape[-1] == value.shape[-1]
     if layout.mask is not None:
         runs = layout.mask.runs if layout.runs else None
-        if simple and window is None and runs is not None and query.dtype in (torch.bfloat16, torch.float16):
+        if simple and not window and runs is not None and query.dtype in (torch.bfloat16, torch.float16):
             return by_runs(query, key, value, runs, scaling), None
-        out = by_flex(query, key, value, layout.mask, Scores(scaling, window, softcap, sinks))
-    elif simple and query.device.type == "cpu" and (window is None or native.suits(query)):
+        out = by_flex(query, key, value, layout.mask, Scores(scaling, window or None, softcap, sinks))
+    elif simple and query.device.type == "cpu" and (not window or native.suits(query)):
         of = (z[0].transpose(0, 1) for z in (query, key, value))
-        return _Attention.apply(*of, layout, scaling, window or 0)[None], None  # type: ignore[no-untyped-call]
+        return _Attention.apply(*of, layout, scaling, window)[None], None  # type: ignore[no-untyped-call]
     else:
         how = {"scaling": scaling, "softcap": softcap, "sinks": sinks}
-        out = _by_segment(query[0], key[0], value[0], layout, window, **how)[None]
+        out = _by_segment(query[0], key[0], value[0], layout, window or None, **how)[None]
     return out.transpose(1, 2), None
 
 

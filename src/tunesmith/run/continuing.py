@@ -34,8 +34,8 @@ def identity(prepared: Prepared) -> dict[str, str]:
     model = {"model": prepared.source.fingerprint, "tokenizer and template": prepared.encoder.fingerprint}
     cuda = torch.cuda.is_available()
     processor = torch.cuda.get_device_name() if cuda else torch.backends.cpu.get_cpu_capability()
-    attention = "" if cuda else made_by()
-    return {**prepared.sets.sha256, **model, **versions(), "processor": processor, "attention": attention or "torch"}
+    attention = "torch" if cuda else made_by()
+    return {**prepared.sets.sha256, **model, **versions(), "processor": processor, "attention": attention}
 
 
 def record(prepared: Prepared, asked: Mapping[str, str]) -> dict[str, JsonValue]:

@@ -176,8 +176,7 @@ def fit(
             if ended == "done" and not last and hooks.stop():
                 ended = "asked"
             if ended != "done" or last or _save_due(state.step, plan, per_epoch, saver, hooks.validate is not None):
-                state = replace(state, journal_length=journal.sync(), losses_sha256=losses.sync())
-                state = replace(state, journal_sha256=journal.sha256)
+                state = _counting_on(state, journal, losses)
                 saver.begin(state.step, _tensors(trainable, optimizer), asdict(state), protect={state.best_step})
     return Outcome(state, ended, saver.waited)
 
@@ -187,6 +186,12 @@ def _pass(settings: TrainingSettings, base: Base, *, dropout: bool) -> Pass:
     assert settings.micro_batch_tokens is not None, "the recipe is not resolved"
     sharing = settings.sharing and not dropout
     return Pass(settings.micro_batch_tokens, sharing, settings.label_smoothing, settings.token_weighting, base.toward)
+
+
+def _counting_on(state: State, journal: Journal, losses: ExampleLosses) -> State:
+    """The state with what the files beside a checkpoint hold, now that they are on the disk."""
+    state = replace(state, journal_length=journal.sync(), losses_sha256=losses.sync())
+    return replace(state, journal_sha256=journal.sha256)
 
 
 def _update(optimizer: torch.optim.Optimizer, rate: float, saver: Saver) -> float:

@@ -51,9 +51,10 @@ class FusedAttention:
         return q, k
 
     def window(self, layout: Layout) -> int:
-        """How many of the last tokens one sees; 0 where that is all of these."""
-        limit = getattr(self.module, "sliding_window", getattr(self.module.config, "sliding_window", None))
-        return 0 if limit is None or layout.longest <= limit else int(limit)
+        """The module's window over a batch, 0 where it hides nothing of it."""
+        return layout.window(
+            getattr(self.module, "sliding_window", getattr(self.module.config, "sliding_window", None))
+        )
 
     def _suits(self, x: Tensor, turn: Any, given: dict[str, Any]) -> bool:
         module, layout = self.module, given.get("forest")

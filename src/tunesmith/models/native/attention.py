@@ -34,8 +34,8 @@ def suits(q: Tensor) -> bool:
 
 
 def made_by() -> str:
-    """The compiler of the code, for whoever asks whether numbers are made the same way; empty where there is none."""
-    return compiler() if _right() else ""
+    """Whose attention it is, for whoever asks whether numbers are made the same way: a compiler's, or torch's."""
+    return compiler() if _right() else "torch"
 
 
 def forward(of: Three, forest: Forest, scaling: float, window: int = 0) -> Two:

@@ -19,9 +19,7 @@
 
 #define ROWS 48  /* queries of a tile, all its heads counted */
 #define RUN 144  /* most keys looked at together */
-#ifndef LOG2_E
 #define LOG2_E 1.44269504088896f
-#endif
 
 typedef struct {
     int tokens, panels, heads, groups, per, size, wide, tile, tiles, window;

@@ -78,7 +78,9 @@ INLINE void block(int height, int depth, const float *a, long ai, long ak, const
     for (int i = 0; i < height; i++)
         for (int n = 0; n < ACROSS; n++) {
             float *to = c + i * ldc + n * LANES;
-            store(to, onto ? sum[i][n] + load(to) : sum[i][n] + all(0)); /* at the end: less is rounded away */
+            vec before = all(0);
+            if (onto) before = load(to); /* at the end: less is rounded away */
+            store(to, before + sum[i][n]);
         }
 }
 

@@ -176,10 +176,10 @@ def forgotten() -> Iterator[None]:
 
 @pytest.mark.usefixtures("forgotten")
 def test_code_that_a_compiler_made_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "_FLAGS", (*build._FLAGS, "-DLOG2_E=1.4f"))
+    monkeypatch.setattr(build, "_FLAGS", (*build._FLAGS, "-Dlog2f=exp2f"))
     assert native._library() is not None
     assert not native.suits(torch.zeros(1))
-    assert native.made_by() == ""
+    assert native.made_by() == "torch"
 
 
 @pytest.mark.usefixtures("forgotten")
@@ -187,4 +187,4 @@ def test_code_that_a_compiler_made_wrong_is_not_used(monkeypatch: pytest.MonkeyP
 def test_without_a_compiler_there_is_no_code(compiler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", compiler)
     assert not native.suits(torch.zeros(1))
-    assert native.made_by() == ""
+    assert native.made_by() == "torch"
