@@ -58,11 +58,15 @@ def compile_blocks(network: Network, *, backend: Any = "inductor") -> tuple[bool
 
 
 def _tried(network: Network) -> tuple[torch.Tensor, torch.Tensor]:
-    """The hidden rows of a few examples, and the norms of the gradient of their sum of squares."""
+    """The hidden rows of a few examples, and the norms of the gradient that they hand back.
+
+    They are pulled to somewhere: a final norm settles their length, whose gradient would be nothing but rounding.
+    """
     batch = PrefixForest(trial_examples(network.model.config.get_text_config().vocab_size, seed=0)).batch()
     with undropped(network.model):  # or no two trials would agree
         rows = network.hidden_rows(batch)
-        rows.float().square().sum().backward()  # type: ignore[no-untyped-call]
+        pull = torch.randn(rows.shape, generator=torch.Generator().manual_seed(0))
+        rows.backward(pull.to(rows))  # type: ignore[no-untyped-call]
     norms = []
     for parameter in network.model.parameters():
         if parameter.grad is not None:

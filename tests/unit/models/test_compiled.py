@@ -11,7 +11,7 @@ from torch.nn.attention import flex_attention as torchs
 
 from tunesmith.generation.decode import generate
 from tunesmith.generation.settings import GenerationSettings
-from tunesmith.models.compiled import compile_blocks
+from tunesmith.models.compiled import _tried, compile_blocks
 from tunesmith.models.methods import apply
 from tunesmith.models.probe import probe
 from tunesmith.models.settings import Full, Lora, Method
@@ -66,6 +66,12 @@ def test_answers_and_the_untouched_model_compile_nothing(method: Method, monkeyp
     with torch.no_grad(), untouched(network.model):
         network.model(input_ids=torch.arange(9)[None], use_cache=False)
     assert counter.frame_count == compiled > 0
+
+
+def test_the_gradient_of_the_trial_is_more_than_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, finer = (ready(Lora(rank=2), monkeypatch) for _ in range(2))
+    finer.model.double()
+    assert torch.allclose(_tried(network)[1], _tried(finer)[1].float(), rtol=1e-4)
 
 
 def test_blocks_that_cannot_be_compiled_stay_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
