@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench test fast torture fuzz clients audit gates format reference clean
+.PHONY: help setup demo bench test fast torture fuzz clients audit kernels gates format reference clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -47,6 +47,16 @@ clients: $(READY)  ## Let clients that others wrote go the whole way, each in an
 
 audit: $(READY)  ## Compare the pinned versions with published advisories (offline: ADVISORIES=all.zip)
 	$(BIN)/python tests/audit.py $(ADVISORIES)
+
+# The version that this torch asks for on a GPU; beside the environment, so that nothing else finds it.
+TRITON := .peers/triton
+$(TRITON)/ready:
+	$(BIN)/python -m pip install --quiet --no-deps --target $(@D) triton==3.7.1
+	touch $@
+
+kernels: $(READY) $(TRITON)/ready  ## Check on a CPU what torch would run on a GPU: interpreted, and as machine code (long)
+	TRITON_INTERPRET=1 PYTHONPATH=tests:$(TRITON) $(BIN)/python tests/kernels.py
+	PYTHONPATH=tests:$(TRITON) $(BIN)/python tests/kernels.py
 
 PEERS := .peers
 NEW_PEER = test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D); $(@D)/bin/python -m pip install --quiet

@@ -2,9 +2,10 @@
 
 The decision: one block of the model is compiled, not the whole, so all equal blocks share the result and the time to
 compile does not grow with depth. Attention over the forest stays outside (`models.attention`): it is compiled for
-itself on a GPU, and what it is told about a batch is no business of the block's. Padded lengths are few
-(`models.flex`), so each is compiled once. As everything is, it is tried, and left where it fails. On a CPU the fused
-layers are faster than what torch makes of the plain ones.
+itself on a GPU, and what it is told about a batch is no business of the block's. torch compiles a block for the first
+length that it meets and, at the second, for all: the trial shows it both, so that a run meets none that is new, each of
+which would take as long as the first. As everything is, it is tried, and left where it fails. On a CPU the fused layers
+are faster than what torch makes of the plain ones.
 """
 
 from collections.abc import Callable
@@ -27,7 +28,7 @@ class Compiled:
     """
 
     def __init__(self, plain: Callable[..., Any], *, backend: Any) -> None:
-        self.plain, self.compiled = plain, torch.compile(plain, dynamic=False, backend=backend)
+        self.plain, self.compiled = plain, torch.compile(plain, backend=backend)
 
     def __call__(self, *args: Any, **given: Any) -> Any:
         layout = given.get("forest")
@@ -58,18 +59,21 @@ def compile_blocks(network: Network, *, backend: Any = "inductor") -> tuple[bool
 
 
 def _tried(network: Network) -> tuple[torch.Tensor, torch.Tensor]:
-    """The hidden rows of a few examples, and the norms of the gradient that they hand back.
+    """The hidden rows of a few examples and of some times as many, and the norms of the gradient that they hand back.
 
     They are pulled to somewhere: a final norm settles their length, whose gradient would be nothing but rounding.
     """
-    batch = PrefixForest(trial_examples(network.model.config.get_text_config().vocab_size, seed=0)).batch()
+    examples = trial_examples(network.model.config.get_text_config().vocab_size, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    seen = []
     with undropped(network.model):  # or no two trials would agree
-        rows = network.hidden_rows(batch)
-        pull = torch.randn(rows.shape, generator=torch.Generator().manual_seed(0))
-        rows.backward(pull.to(rows))  # type: ignore[no-untyped-call]
+        for times in (1, 4):
+            rows = network.hidden_rows(PrefixForest(examples * times, sharing=times == 1).batch())
+            rows.backward(torch.randn(rows.shape, generator=generator).to(rows))  # type: ignore[no-untyped-call]
+            seen.append(rows.detach())
     norms = []
     for parameter in network.model.parameters():
         if parameter.grad is not None:
             norms.append(parameter.grad.float().norm())
             parameter.grad = None
-    return rows.detach(), torch.stack(norms)
+    return torch.cat(seen), torch.stack(norms)

@@ -2,8 +2,8 @@
 
 The decision: the rule of a Batch, `k <= q < subtree_end[k]`, is the mask. Which blocks of it are empty, mixed or full
 follows from the flat order by a few comparisons of NumPy, so the block mask costs the host O(T) and the device nothing;
-it is made once a batch for each window, and all layers read it. Lengths are padded to a few sizes with tokens that see
-only themselves, so that compiled kernels are found again. Sinks come in afterwards by the log-sum-exp.
+it is made once a batch for each window, and all layers read it. Lengths are padded to whole blocks with tokens that see
+only themselves. Sinks come in afterwards by the log-sum-exp.
 FlexAttention: Dong et al., 2024, https://arxiv.org/abs/2412.05496.
 
 Letters: H heads, G key/value heads, T tokens, D head size.
@@ -27,10 +27,13 @@ from tunesmith.models.transfer import on_device
 
 BLOCK = 128
 """Tokens along a side of a block of the mask; FlexAttention's own."""
-SIZES = 8
-"""How many padded lengths there are between a power of two and the next, so padding is at most an eighth."""
-MOST_FORMS, MOST_FORMS_IN_ALL = 512, 4096
-"""Forms of one function that torch keeps compiled: padded lengths, with and without a gradient, windows, caps."""
+MOST_FORMS, MOST_FORMS_IN_ALL = 64, 512
+"""Forms of one function that torch keeps compiled: for one length or all, with a gradient or not, windows, caps."""
+KERNEL = {"IS_DIVISIBLE": True}
+"""Lengths are whole blocks, which a kernel for all lengths cannot see: it would look for their end and spill registers.
+
+Not `ROWS_GUARANTEED_SAFE`: a token sees itself, but not something in every block that is computed for it.
+"""
 Bools = NDArray[np.bool_]
 # torch 2.11 shares key and value heads unasked; later ones want to be asked.
 _SHARED_HEADS: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
@@ -46,7 +49,7 @@ class Padded:
 
     @classmethod
     def of(cls, batch: Batch) -> "Padded":
-        """The batch, so long that only few lengths occur."""
+        """The batch, as long as whole blocks."""
         tokens = len(batch.ids)
         length = padded_length(tokens)
         more = np.zeros(length - tokens, np.int64)
@@ -55,13 +58,12 @@ class Padded:
 
 
 def padded_length(tokens: int) -> int:
-    """The next of the lengths that occur: multiples of a block, and above 1,024 of an eighth of a power of two.
+    """The next length of whole blocks.
 
-    >>> [padded_length(n) for n in (5, 128, 129, 2049, 4097)]
-    [128, 128, 256, 2304, 4608]
+    >>> [padded_length(n) for n in (5, 128, 129)]
+    [128, 128, 256]
     """
-    step = max(BLOCK, (1 << tokens.bit_length() - 1) // SIZES)
-    return -(-tokens // step) * step
+    return -(-tokens // BLOCK) * BLOCK
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,7 +175,7 @@ def by_flex(q: Tensor, k: Tensor, v: Tensor, mask: ForestMask, scores: Scores) -
     """Attention over the forest: q [1, H, T, D], k and v [1, G, T, D] → [1, H, T, Dv]."""
     attend: Any = compiled_attention if q.device.type == "cuda" else flex_attention
     given: dict[str, Any] = {"block_mask": mask.blocks(scores.window), "scale": scores.scaling}
-    given["enable_gqa"] = q.shape[1] > k.shape[1]
+    given |= {"enable_gqa": q.shape[1] > k.shape[1], "kernel_options": KERNEL}
     if scores.softcap is not None:
         given["score_mod"] = _capped(scores.softcap)
     if scores.sinks is None:
@@ -192,7 +194,7 @@ def _capped(softcap: float) -> Callable[..., Tensor]:
 
 
 def keep_forms() -> None:
-    """Let torch keep a form for each length that occurs.
+    """Let torch keep every form that occurs.
 
     It keeps 8 by default, and what comes after them runs uncompiled: attention would then write down the scores of all
     pairs. Its settings belong to a thread, and a backward runs in one of its own, so this is said wherever it matters.
@@ -203,12 +205,14 @@ def keep_forms() -> None:
             setattr(told, f"{kind}recompile_limit", limit)
 
 
-def compiled_attention(*args: Any, **given: Any) -> Any:
-    """FlexAttention as one kernel, compiled once for each length."""
+def compiled_attention(q: Tensor, k: Tensor, v: Tensor, **given: Any) -> Any:
+    """FlexAttention as one kernel, compiled for the first length that occurs and, at the second, for all."""
     keep_forms()
-    return _compiled()(*args, **given)
+    for z in (q, k, v):
+        torch._dynamo.mark_static(z, [1, 3])  # what differs between models is no length
+    return _compiled()(q, k, v, **given)
 
 
 @cache
 def _compiled() -> Callable[..., Any]:
-    return torch.compile(flex_attention, dynamic=False)
+    return torch.compile(flex_attention)

@@ -123,9 +123,9 @@ def _best_way(
     """The first of the `ways` that is exact, else the last; how far it is from `alone`, or why it cannot be called."""
     for way in ways:
         difference, refusal = _forest_difference(model, examples, alone, way)
-        if way == "runs" and refusal is None:  # it goes the same way as the next one where something is shared
-            unshared, refusal = _forest_difference(model, examples, alone, way, sharing=False)
-            difference = max(difference, unshared)
+        if way != "segments" and refusal is None:  # where nothing is shared it may go another way; and longer ones do
+            longer, refusal = _forest_difference(model, examples * 4, alone.repeat(4, 1), way, sharing=False)
+            difference = max(difference, longer)
         if refusal is None and difference <= TOLERANCE.get(alone.dtype, 2e-5):
             break
     return way, difference, refusal

@@ -37,20 +37,20 @@ def ready(method: Method, monkeypatch: pytest.MonkeyPatch) -> Any:
     return network
 
 
-def test_equal_blocks_are_compiled_once_and_another_batch_of_the_same_length_compiles_nothing(
+def test_equal_blocks_are_compiled_once_and_a_batch_of_another_length_compiles_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     network, plain = (ready(Lora(rank=2), monkeypatch) for _ in range(2))
     counter = CompileCounterWithBackend("aot_eager")
     done, reason = compile_blocks(network, backend=counter)
     assert done, reason
-    how = Pass(4096, sharing=True)
-    backward(network, examples(), how, dropout_seed=None)
     compiled = counter.frame_count
-    found = backward(network, examples()[:5], how, dropout_seed=None)
+    for members, sharing in ((examples(), True), (examples()[:5] * 4, False), (examples() * 5, False)):
+        losses = [
+            backward(one, members, Pass(4096, sharing=sharing), dropout_seed=None).loss for one in (network, plain)
+        ]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     assert counter.frame_count == compiled
-    backward(plain, examples(), how, dropout_seed=None)
-    assert found.loss == pytest.approx(backward(plain, examples()[:5], how, dropout_seed=None).loss, rel=1e-6)
     pairs = zip(network.model.parameters(), plain.model.parameters(), strict=True)
     assert all(torch.allclose(a.grad, b.grad, atol=1e-6) for a, b in pairs if b.grad is not None)
 

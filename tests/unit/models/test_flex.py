@@ -131,25 +131,34 @@ def test_a_flash_kernel_that_computes_something_else_is_not_used(monkeypatch: py
     assert found.network.way == "flex"
 
 
-def test_every_length_that_occurs_is_compiled_in_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def compiled(shapes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> int:
+    """How often attention is compiled for these numbers of heads and blocks, in a thread of its own."""
     counter = CompileCounterWithBackend("eager")
-    plain = torch.compile(flex.flex_attention, dynamic=False, backend=counter)
+    plain = torch.compile(flex.flex_attention, backend=counter)
     monkeypatch.setattr(flex, "_compiled", lambda: plain)
     monkeypatch.setattr(torchs, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", False)
-    lengths = [flex.BLOCK * n for n in range(1, 11)]  # torch keeps 8 unasked
 
     def attend() -> None:
-        for length in lengths:
-            q, weights = torch.ones(1, 2, length, 16), np.ones(length, np.float32)
-            one = EncodedExample(np.zeros(length, np.int32), weights, Origin("made", 1))
+        for heads, blocks in shapes:
+            q, weights = torch.ones(1, heads, flex.BLOCK * blocks, 16), np.ones(flex.BLOCK * blocks, np.float32)
+            one = EncodedExample(np.zeros(len(weights), np.int32), weights, Origin("made", 1))
             mask = flex.ForestMask.of(PrefixForest([one]).batch(), "cpu")
             flex.compiled_attention(q, q, q, block_mask=mask.blocks(None))
 
+    torch._dynamo.reset()
     thread = Thread(target=attend)
     thread.start()
     thread.join()
     torch._dynamo.reset()
-    assert counter.frame_count == len(lengths)
+    return counter.frame_count
+
+
+def test_attention_is_compiled_for_one_length_and_then_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert compiled([(2, blocks) for blocks in range(1, 9)], monkeypatch) == 2
+
+
+def test_every_form_that_occurs_is_compiled_in_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert compiled([(heads, 1) for heads in range(1, 11)], monkeypatch) == 10  # torch keeps 8 unasked
 
 
 def test_the_kernels_find_the_blocks_one_after_the_other_in_memory() -> None:
@@ -157,10 +166,3 @@ def test_the_kernels_find_the_blocks_one_after_the_other_in_memory() -> None:
     assert mask.kv_num_blocks.shape[-1] > 1
     tensors = [value for value in mask.as_tuple() if isinstance(value, Tensor)]
     assert all(value.is_contiguous() for value in tensors)
-
-
-def test_padding_is_at_most_an_eighth_and_only_few_lengths_occur() -> None:
-    lengths = [flex.padded_length(n) for n in range(1, 16385)]
-    assert all(n <= found <= max(n + n / 8, n + flex.BLOCK - 1) for n, found in enumerate(lengths, start=1))
-    assert all(found % flex.BLOCK == 0 for found in lengths)
-    assert len(set(lengths)) <= 40
