@@ -55,8 +55,8 @@ $(TRITON)/ready:
 	touch $@
 
 kernels: $(READY) $(TRITON)/ready  ## Check on a CPU what torch would run on a GPU: interpreted, and as machine code (long)
-	TRITON_INTERPRET=1 PYTHONPATH=tests:$(TRITON) $(BIN)/python tests/kernels.py
-	PYTHONPATH=tests:$(TRITON) $(BIN)/python tests/kernels.py
+	TRITON_INTERPRET=1 PYTHONPATH=tests:$(TRITON) $(BIN)/python tests/gpu_kernels.py
+	PYTHONPATH=tests:$(TRITON) $(BIN)/python tests/gpu_kernels.py
 
 PEERS := .peers
 NEW_PEER = test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D); $(@D)/bin/python -m pip install --quiet
