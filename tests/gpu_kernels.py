@@ -132,8 +132,13 @@ def members() -> list[EncodedExample]:
     rng = np.random.default_rng(0)
     trunk = rng.integers(3, 99, 250)
     made = [np.r_[trunk, rng.integers(3, 99, n)] for n in (61, 51, 16)] + [np.r_[0, rng.integers(3, 99, 9)]]
-    weights = [np.r_[0, np.ones(len(ids) - 1)].astype(np.float32) for ids in made]
-    return [EncodedExample(i.astype(np.int32), w, Origin("made", 1)) for i, w in zip(made, weights, strict=True)]
+    return [example(ids) for ids in made]
+
+
+def example(ids: np.ndarray) -> EncodedExample:
+    """These tokens, all but the first of them learned."""
+    weights = np.r_[0, np.ones(len(ids) - 1)].astype(np.float32)
+    return EncodedExample(ids.astype(np.int32), weights, Origin("made", 1))
 
 
 def interpreted() -> int:
@@ -244,8 +249,8 @@ def attention(heads: tuple[int, int, int], window: int | None, dtype: torch.dtyp
     rng = np.random.default_rng(0)
     trunk = rng.integers(0, 99, 1000)
     for branches in (1, 4):
-        ids = [np.r_[trunk, rng.integers(0, 99, 700)].astype(np.int32) for _ in range(branches)]
-        batch = PrefixForest([EncodedExample(i, np.ones(len(i), np.float32), Origin("made", 1)) for i in ids]).batch()
+        made = [example(np.r_[trunk, rng.integers(0, 99, 700)]) for _ in range(branches)]
+        batch = PrefixForest(made).batch()
         mask = flex.ForestMask.of(batch, "cpu")
         q, k, v = (
             torch.zeros(1, h, len(mask.end), size, dtype=dtype, requires_grad=True) for h in (queries, keys, keys)

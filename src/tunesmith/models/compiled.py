@@ -18,7 +18,7 @@ from tunesmith.models.flex import keep_forms
 from tunesmith.models.forward import Network
 from tunesmith.models.lora import undropped
 from tunesmith.models.methods import decoder_layers
-from tunesmith.models.probe import REFUSALS, TOLERANCE, relative, trial_examples
+from tunesmith.models.probe import LONGER, REFUSALS, TOLERANCE, relative, trial_examples
 
 
 class Compiled:
@@ -64,11 +64,12 @@ def _tried(network: Network) -> tuple[torch.Tensor, torch.Tensor]:
     They are pulled to somewhere: a final norm settles their length, whose gradient would be nothing but rounding.
     """
     examples = trial_examples(network.model.config.get_text_config().vocab_size, seed=0)
+    forests = PrefixForest(examples), PrefixForest(examples * LONGER, sharing=False)
     generator = torch.Generator().manual_seed(0)
     seen = []
     with undropped(network.model):  # or no two trials would agree
-        for times in (1, 4):
-            rows = network.hidden_rows(PrefixForest(examples * times, sharing=times == 1).batch())
+        for forest in forests:
+            rows = network.hidden_rows(forest.batch())
             rows.backward(torch.randn(rows.shape, generator=generator).to(rows))  # type: ignore[no-untyped-call]
             seen.append(rows.detach())
     norms = []

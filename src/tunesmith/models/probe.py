@@ -36,6 +36,9 @@ COMPILED = ", by attention compiled for this processor"
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-8, torch.bfloat16: 6e-2, torch.float16: 2e-2}
 """Largest difference of hidden states, relative to their largest value, that rounding explains."""
 
+LONGER = 4
+"""How many times the trial examples, sharing nothing, are padded to another length than they are by themselves."""
+
 # A class's own refusals (TypeError for the keyword, ValueError for the attention's name…) all mean: not by forest.
 REFUSALS = (TypeError, ValueError, KeyError, AttributeError, RuntimeError, NotImplementedError, IndexError)
 
@@ -124,7 +127,8 @@ def _best_way(
     for way in ways:
         difference, refusal = _forest_difference(model, examples, alone, way)
         if way != "segments" and refusal is None:  # where nothing is shared it may go another way; and longer ones do
-            longer, refusal = _forest_difference(model, examples * 4, alone.repeat(4, 1), way, sharing=False)
+            many = alone.repeat(LONGER, 1)
+            longer, refusal = _forest_difference(model, examples * LONGER, many, way, sharing=False)
             difference = max(difference, longer)
         if refusal is None and difference <= TOLERANCE.get(alone.dtype, 2e-5):
             break
